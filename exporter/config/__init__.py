@@ -1,0 +1,1 @@
+"""From a YAML file, the buildx store and Docker contexts to a checked list of nodes."""

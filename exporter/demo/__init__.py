@@ -1,0 +1,1 @@
+"""Simulated nodes behind real SSH and TLS servers on loopback."""

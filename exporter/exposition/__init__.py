@@ -1,0 +1,1 @@
+"""Snapshots to the Prometheus and OpenMetrics text formats."""

@@ -1,0 +1,328 @@
+"""Plain frozen data that passes between the rooms.
+
+Two groups: what is *configured* about a node (:class:`NodeSpec` and its parts) and what is
+*known* of it (:class:`Snapshot` and its parts). Sizes are bytes, durations seconds, points in
+time seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from exporter.errors import Layer, Reason
+
+T = TypeVar("T")
+
+# ----------------------------------------------------------------------------- configured
+
+
+class Driver(StrEnum):
+    """How a builder is run, in buildx's words."""
+
+    DOCKER = "docker"
+    CONTAINER = "docker-container"
+    REMOTE = "remote"
+
+
+@dataclass(frozen=True, slots=True)
+class SshEndpoint:
+    """A machine reached over SSH. ``None`` leaves the value to the user's SSH configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+    socket: str | None = None
+    """The daemon's socket on that machine; ``None``: where the driver has it by default."""
+    identity_files: tuple[Path, ...] = ()
+    known_hosts: tuple[Path, ...] | None = None
+    config_files: tuple[Path, ...] | None = None
+    """SSH client configuration files; ``None``: the user's ``~/.ssh/config`` where there is one."""
+    passphrase: str | None = field(default=None, repr=False)
+    connect_timeout: float = 10.0
+    keepalive: float = 15.0
+
+    @property
+    def url(self) -> str:
+        """The endpoint as it is written in a config file."""
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = f":{self.port}" if self.port else ""
+        return f"ssh://{user}{host}{port}{self.socket or ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of a TLS client. Without ``ca`` the system's authorities are trusted."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TcpEndpoint:
+    """A daemon on a TCP port. ``tls`` is ``None`` only where the user asked for plain TCP."""
+
+    host: str
+    port: int
+    tls: TlsFiles | None
+    connect_timeout: float = 10.0
+
+    @property
+    def url(self) -> str:
+        """The endpoint as it is written in a config file."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixEndpoint:
+    """A daemon's socket on this machine."""
+
+    path: str
+    connect_timeout: float = 10.0
+
+    @property
+    def url(self) -> str:
+        """The endpoint as it is written in a config file."""
+        return f"unix://{self.path}"
+
+
+Endpoint = SshEndpoint | TcpEndpoint | UnixEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSettings:
+    """How often each collector looks, and how long one look may take, in seconds."""
+
+    reachability: float = 15.0
+    disk: float = 30.0
+    cache: float = 120.0
+    workers: float = 600.0
+    orphans: float = 3600.0
+    builds: bool = True
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSettings:
+    """Where to learn of a node's disk. Both ``None``: by the node's own means."""
+
+    path: str | None = None
+    """Directory whose filesystem counts; ``None``: Docker's root as the Engine reports it."""
+    node_exporter: str | None = None
+    """URL of a node_exporter's metrics page."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """All that the configuration says about one node."""
+
+    name: str
+    endpoint: Endpoint
+    remote: bool = False
+    """True: a bare buildkitd answers at the endpoint, no Docker Engine."""
+    platforms: tuple[str, ...] = ()
+    """Platforms that the node is expected to build natively; empty: no expectation."""
+    builders: tuple[str, ...] | None = None
+    """Names of the selected builders; ``None``: container builders where there are any."""
+    disk: DiskSettings = DiskSettings()
+    collect: CollectSettings = CollectSettings()
+    labels: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def transport(self) -> str:
+        """The value of the label ``transport``: ssh, tls, tcp or unix."""
+        match self.endpoint:
+            case SshEndpoint():
+                return "ssh"
+            case TcpEndpoint(tls=tls):
+                return "tcp" if tls is None else "tls"
+            case UnixEndpoint():
+                return "unix"
+
+
+# ---------------------------------------------------------------------------------- known
+
+
+@dataclass(frozen=True, slots=True)
+class Learned(Generic[T]):
+    """A value and when it was learned (seconds since the epoch)."""
+
+    value: T
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node is not up: the lowest layer that does not answer."""
+
+    layer: Layer
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reachability:
+    """What answered at the last look. A layer that the node does not have is absent."""
+
+    layers: Mapping[Layer, bool]
+    failure: Failure | None
+    round_trip: float | None
+    """Seconds from request to answer of the Engine's ping, or of BuildKit's where no Engine is."""
+
+    @property
+    def up(self) -> bool:
+        """Whether every layer answered."""
+        return self.failure is None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """From the Engine's ``GET /info`` and ``GET /version``."""
+
+    version: str
+    api_version: str
+    os: str
+    arch: str
+    """In Go's words (amd64, arm64), not the kernel's."""
+    root: str
+    """``DockerRootDir``: where images, volumes and so BuildKit's state are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """One BuildKit on a node."""
+
+    name: str
+    driver: Driver
+    selected: bool = True
+    container: str | None = None
+    """ID of the container it runs in (docker-container only)."""
+    running: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderPlatform:
+    """A platform that a builder offers."""
+
+    platform: str
+    emulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a builder says of itself (``ListWorkers``, ``Info``)."""
+
+    builder: Builder
+    version: str
+    platforms: tuple[BuilderPlatform, ...]
+    gc_keep: int | None
+    """The largest cap that BuildKit's own garbage collection enforces, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """All builders of a node, and the Engine they belong to (``None`` for a bare buildkitd)."""
+
+    engine: EngineInfo | None
+    workers: tuple[Worker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A filesystem, as ``statvfs`` on the node sees it."""
+
+    path: str
+    size: int
+    available: int
+    """Bytes that an unprivileged user may still write (``f_bavail``)."""
+    inodes: int
+    inodes_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheType:
+    """Records of one type."""
+
+    size: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A builder's cache, summed over the records of ``DiskUsage``."""
+
+    builder: str
+    types: Mapping[str, CacheType]
+    reclaimable: int
+    in_use: int
+    shared: int
+    idle: Mapping[str, int]
+    """Bytes not in use and not used for longer than the key says (1d, 7d, 30d)."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all records, as the total of ``docker buildx du``."""
+        return sum(kind.size for kind in self.types.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """buildx state volumes that no container uses."""
+
+    volumes: tuple[str, ...]
+    size: int | None
+    """Bytes in them; ``None`` where the Engine did not say in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """When the certificates of a TLS connection end. ``None``: there is none."""
+
+    server: float | None
+    client: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorState:
+    """How the collections of one subject went."""
+
+    success: bool
+    duration: float
+    last_success: float | None
+    timeouts: int
+    error: NodeFailureText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailureText:
+    """An error as text, for the log, the page and ``check``."""
+
+    reason: Reason | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is known of a node, each part with when it was learned.
+
+    A part that was never learned is ``None``. A part that can't be refreshed keeps its last value.
+    """
+
+    node: NodeSpec
+    connects: int = 0
+    """Transport connections made so far."""
+    reachability: Learned[Reachability] | None = None
+    workers: Learned[Workers] | None = None
+    disk: Learned[Disk] | None = None
+    caches: Learned[tuple[Cache, ...]] | None = None
+    orphans: Learned[Orphans] | None = None
+    certificates: Learned[Certificates] | None = None
+    collectors: Mapping[str, CollectorState] = MappingProxyType({})

@@ -1,0 +1,1 @@
+"""Ways to a node: one kept connection each, and a Duplex for whoever speaks over it."""
