@@ -61,7 +61,7 @@ class RemoteError(NodeError):
         self.status = status
 
 
-class Unsupported(NodeError):
+class UnsupportedError(NodeError):
     """What was asked for can't be had from this node, and trying again won't change that.
 
     Either the other side is too old (gRPC ``UNIMPLEMENTED``), or the transport has no such

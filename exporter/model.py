@@ -161,7 +161,7 @@ class Learned(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a node is not up: the lowest layer that does not answer."""
+    """Why a look failed: the layer that did not answer, and a sentence for people."""
 
     layer: Layer
     reason: Reason
@@ -298,15 +298,9 @@ class CollectorState:
     duration: float
     last_success: float | None
     timeouts: int
-    error: NodeFailureText | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFailureText:
-    """An error as text, for the log, the page and ``check``."""
-
-    reason: Reason | None
-    detail: str
+    """Collections cut short by their deadline, since the start."""
+    error: Failure | None = None
+    """Why the last collection was not, or not wholly, a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +308,7 @@ class Snapshot:
     """All that is known of a node, each part with when it was learned.
 
     A part that was never learned is ``None``. A part that can't be refreshed keeps its last value.
+    Each part has the name of the collector that learns it.
     """
 
     node: NodeSpec
@@ -322,7 +317,7 @@ class Snapshot:
     reachability: Learned[Reachability] | None = None
     workers: Learned[Workers] | None = None
     disk: Learned[Disk] | None = None
-    caches: Learned[tuple[Cache, ...]] | None = None
+    cache: Learned[tuple[Cache, ...]] | None = None
     orphans: Learned[Orphans] | None = None
     certificates: Learned[Certificates] | None = None
     collectors: Mapping[str, CollectorState] = MappingProxyType({})

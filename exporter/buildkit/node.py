@@ -1,0 +1,97 @@
+"""A node as the collectors see it: its transport, its Engine, its builders."""
+
+from __future__ import annotations
+
+from exporter.buildkit.builders import BARE, find_builders
+from exporter.buildkit.control import Control
+from exporter.docker.engine import Engine
+from exporter.docker.rawstream import RawStream
+from exporter.errors import Layer, NodeError, Reason
+from exporter.model import Builder, Driver, EngineInfo, NodeSpec
+from exporter.transports import Transport
+from exporter.transports.duplex import Duplex
+
+
+class NodeClient:
+    """All that can be asked of one node, over its one transport.
+
+    What was learned on the way (the Engine's data, the list of builders) is kept until it is
+    refreshed or :meth:`reset`. No method has a deadline: the caller sets one.
+    """
+
+    def __init__(self, spec: NodeSpec, transport: Transport) -> None:
+        self.spec = spec
+        self.transport = transport
+        self.engine: Engine | None = None if spec.remote else Engine(transport.dial)
+        self._builders: tuple[Builder, ...] | None = (BARE,) if spec.remote else None
+        self._info: EngineInfo | None = None
+        self._controls: dict[str, Control] = {}
+
+    async def engine_info(self, *, fresh: bool = False) -> EngineInfo | None:
+        """Return what the Engine says of itself; ``None`` where there is none."""
+        if self.engine is not None and (fresh or self._info is None):
+            self._info = await self.engine.info()
+        return self._info
+
+    async def builders(self, *, fresh: bool = False) -> tuple[Builder, ...]:
+        """Return the node's builders, the selected ones marked."""
+        if self._builders is not None and (not fresh or self.engine is None):
+            return self._builders
+        assert self.engine is not None
+        found = await find_builders(self.engine, self.spec.builders, self._builders or ())
+        for builder in set(self._builders or ()) - set(found):
+            self._drop(builder.name)
+        self._builders = found
+        return found
+
+    def control(self, builder: Builder) -> Control:
+        """Return the client of a builder, kept from call to call.
+
+        :raises NodeError: when the builder does not run.
+        """
+        if not builder.running:
+            what = "does not run" if builder.container else "is gone"
+            raise NodeError(
+                Layer.BUILDKIT, Reason.BUILDKIT, f"the container of builder {builder.name} {what}"
+            )
+        if builder.name not in self._controls:
+
+            async def dial() -> Duplex:
+                return await self._dial(builder)
+
+            self._controls[builder.name] = Control(dial, f"{self.spec.name}/{builder.name}")
+        return self._controls[builder.name]
+
+    async def _dial(self, builder: Builder) -> Duplex:
+        if self.engine is None:
+            return await self.transport.dial()
+        if builder.driver is Driver.DOCKER:
+            return await self.engine.open_grpc()
+        return await self.execute(builder, ["buildctl", "dial-stdio"])
+
+    async def execute(self, builder: Builder, command: list[str]) -> RawStream:
+        """Run a command in a container builder's container."""
+        assert self.engine is not None
+        assert builder.container is not None
+        return await self.engine.execute(builder.container, command)
+
+    def _drop(self, name: str) -> None:
+        control = self._controls.pop(name, None)
+        if control is not None:
+            control.close()
+
+    def reset(self) -> None:
+        """Give up every connection; the next request makes new ones. The builders stay known."""
+        for name in list(self._controls):
+            self._drop(name)
+        if self.engine is not None:
+            self.engine.close()
+        self.transport.reset()
+
+    async def close(self) -> None:
+        """End in order."""
+        for name in list(self._controls):
+            self._drop(name)
+        if self.engine is not None:
+            self.engine.close()
+        await self.transport.close()

@@ -1,0 +1,39 @@
+"""Asking every builder of a node the same, without one spoiling the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from exporter.buildkit.node import NodeClient
+from exporter.collectors.base import Partial
+from exporter.errors import NodeError
+from exporter.model import Builder
+
+T = TypeVar("T")
+
+
+async def from_every_builder(
+    client: NodeClient,
+    ask: Callable[[Builder], Awaitable[T]],
+    previous: Mapping[str, T],
+) -> tuple[T, ...] | Partial[tuple[T, ...]]:
+    """Ask all builders at once. One that fails keeps its ``previous`` value, by builder name.
+
+    A builder that does not run and is not a selected one is left out: nobody waits for it.
+    """
+    builders = [b for b in await client.builders(fresh=True) if b.running or b.selected]
+    results = await asyncio.gather(*(ask(b) for b in builders), return_exceptions=True)
+    values: list[T] = []
+    error: NodeError | None = None
+    for builder, result in zip(builders, results, strict=True):
+        if isinstance(result, NodeError):
+            error = error or result
+            if builder.name in previous:
+                values.append(previous[builder.name])
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            values.append(result)
+    return tuple(values) if error is None else Partial(tuple(values), error)

@@ -1,0 +1,109 @@
+"""One collection: its deadline, its duration, and its failure kept to itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+
+from exporter.buildkit.node import NodeClient
+from exporter.collectors.base import Collector, Look, Partial
+from exporter.errors import Layer, NodeError, Reason
+from exporter.model import CollectorState, Failure, Learned, Snapshot
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_FIRST = CollectorState(success=False, duration=0.0, last_success=None, timeouts=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time comes from: ``now`` since the epoch, ``monotonic`` for durations (seconds)."""
+
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one collection came to."""
+
+    collector: str
+    value: Any
+    """The new value of the snapshot's part; ``None`` when nothing was learned."""
+    error: Failure | None
+    timed_out: bool
+    finished: float
+    duration: float
+    connects: int
+
+
+async def run(
+    collector: Collector,
+    client: NodeClient,
+    snapshot: Snapshot,
+    clock: Clock,
+    fetch: Callable[[str], Awaitable[str]],
+) -> Outcome:
+    """Collect once. Only cancellation is raised."""
+    part: Learned[Any] | None = getattr(snapshot, collector.name)
+    look = Look(clock.now(), fetch, part.value if part else None)
+    started = clock.monotonic()
+    value: Any = None
+    error: Failure | None = None
+    timed_out = False
+    timeout = client.spec.collect.timeout
+    try:
+        async with asyncio.timeout(timeout):
+            value = await collector.collect(client, look)
+        if isinstance(value, Partial):
+            error = _failure(value.error)
+            value = value.value
+    except NodeError as failure:
+        error = _failure(failure)
+        timed_out = failure.reason is Reason.TIMEOUT
+    except TimeoutError:
+        timed_out = True
+        layer = Layer.BUILDKIT if client.spec.remote else Layer.ENGINE
+        error = Failure(layer, Reason.TIMEOUT, f"not finished within {timeout:g} s")
+    except Exception as bug:  # a bug in one collector must not end the others
+        log.exception("collector failed unexpectedly", collector=collector.name)
+        error = Failure(
+            Layer.TRANSPORT, Reason.PROTOCOL, f"unexpected {type(bug).__name__}; see the log"
+        )
+    return Outcome(
+        collector.name,
+        value,
+        error,
+        timed_out,
+        finished=clock.now(),
+        duration=clock.monotonic() - started,
+        connects=client.transport.connects,
+    )
+
+
+def apply(snapshot: Snapshot, outcome: Outcome) -> Snapshot:
+    """Put an outcome into a snapshot. A part that failed keeps its last value."""
+    state = snapshot.collectors.get(outcome.collector, _FIRST)
+    state = CollectorState(
+        success=outcome.error is None,
+        duration=outcome.duration,
+        last_success=outcome.finished if outcome.error is None else state.last_success,
+        timeouts=state.timeouts + outcome.timed_out,
+        error=outcome.error,
+    )
+    changes: dict[str, Any] = {
+        "connects": outcome.connects,
+        "collectors": MappingProxyType({**snapshot.collectors, outcome.collector: state}),
+    }
+    if outcome.value is not None:
+        changes[outcome.collector] = Learned(outcome.value, outcome.finished)
+    return replace(snapshot, **changes)
+
+
+def _failure(error: NodeError) -> Failure:
+    return Failure(error.layer, error.reason, error.detail)

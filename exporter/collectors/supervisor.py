@@ -1,0 +1,115 @@
+"""Watches one node: each collector in a loop of its own, so that a slow one delays no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+import structlog
+
+from exporter.buildkit.node import NodeClient
+from exporter.collectors.base import Collector
+from exporter.collectors.runner import Clock, Outcome, apply, run
+from exporter.model import Snapshot
+from exporter.snapshots import Snapshots
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+# At the start the nodes' first looks are spread over this many seconds.
+_SPREAD = 2.0
+
+
+class Supervisor:
+    """Owns a node's connections and the tasks that look at it.
+
+    A collector never overlaps with itself: a look that takes longer than the interval skips the
+    ticks it ran over. When a node comes back all its collectors look at once.
+    """
+
+    def __init__(
+        self,
+        client: NodeClient,
+        collectors: Sequence[Collector],
+        snapshots: Snapshots,
+        fetch: Callable[[str], Awaitable[str]],
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._client = client
+        self._collectors = [c for c in collectors if c.applies(client.spec)]
+        self._snapshots = snapshots
+        self._fetch = fetch
+        self._clock = clock
+        self._rng = rng
+        self._wake = {collector.name: asyncio.Event() for collector in self._collectors}
+
+    async def run(self) -> None:
+        """Look at the node until cancelled; then end its connections."""
+        name = self._client.spec.name
+        with structlog.contextvars.bound_contextvars(node=name):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for collector in self._collectors:
+                        group.create_task(
+                            self._repeat(collector), name=f"collect/{name}/{collector.name}"
+                        )
+            finally:
+                await self._client.close()
+
+    async def _repeat(self, collector: Collector) -> None:
+        interval = collector.interval(self._client.spec)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._rng.uniform(0, min(interval, _SPREAD))
+        wake = self._wake[collector.name]
+        while True:
+            try:
+                async with asyncio.timeout_at(due):
+                    await wake.wait()
+            except TimeoutError:
+                due += interval
+            wake.clear()
+            await self._look(collector)
+            late = loop.time() - due
+            if late > 0:
+                due += (late // interval + 1) * interval
+
+    async def _look(self, collector: Collector) -> None:
+        name = self._client.spec.name
+        before = self._snapshots.get(name)
+        outcome = await run(collector, self._client, before, self._clock, self._fetch)
+        after = self._snapshots.update(name, lambda snapshot: apply(snapshot, outcome))
+        _tell(outcome, before, after)
+        if _came_back(before, after):
+            for other, event in self._wake.items():
+                if other != collector.name:
+                    event.set()
+
+
+def _came_back(before: Snapshot, after: Snapshot) -> bool:
+    if before.reachability is None or after.reachability is None:
+        return False
+    return after.reachability.value.up and not before.reachability.value.up
+
+
+def _tell(outcome: Outcome, before: Snapshot, after: Snapshot) -> None:
+    """Log what changed, and nothing that stays as it was."""
+    if outcome.collector == "reachability" and after.reachability is not None:
+        old = before.reachability.value.failure if before.reachability else None
+        new = after.reachability.value.failure
+        if new is not None and new != old:
+            log.warning("node is down", layer=new.layer, reason=new.reason, detail=new.detail)
+        elif new is None and (old is not None or before.reachability is None):
+            log.info("node is up")
+        return
+    state = before.collectors.get(outcome.collector)
+    was = state.error if state else None
+    if outcome.error is not None and outcome.error != was:
+        log.warning(
+            "collection failed",
+            collector=outcome.collector,
+            reason=outcome.error.reason,
+            detail=outcome.error.detail,
+        )
+    elif outcome.error is None and was is not None:
+        log.info("collection works again", collector=outcome.collector)

@@ -1,0 +1,222 @@
+"""The Docker Engine API: the few requests that this project makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from exporter.docker.http1 import HttpConnection, Response
+from exporter.docker.rawstream import RawStream
+from exporter.errors import Layer, NodeError, Reason, RemoteError
+from exporter.model import EngineInfo
+from exporter.transports.duplex import Duplex
+
+# The newest API version whose answers this project was tested with. Older Engines get their own;
+# Engine 29 refuses anything below 1.44, Engine 20.10 knows nothing above 1.41.
+NEWEST_API = (1, 51)
+
+_MAX_IDLE = 2
+
+# The kernel's names of machines (``GET /info``) in Go's words.
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "i386": "386",
+    "i686": "386",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A row of ``GET /containers/json``."""
+
+    id: str
+    name: str
+    running: bool
+    state: str
+    mounts: Mapping[str, str]
+    """Where it is mounted in the container: where it is on the node."""
+
+
+class Engine:
+    """One Docker Engine, reached by ``dial``.
+
+    Idle connections are kept, so that a request costs a message in each direction and no more.
+    No method has a deadline: the caller sets one. Errors are
+    :class:`~exporter.errors.NodeError`; an error that the Engine itself reports is
+    :class:`~exporter.errors.RemoteError`.
+    """
+
+    def __init__(self, dial: Callable[[], Awaitable[Duplex]]) -> None:
+        self._dial = dial
+        self._idle: list[HttpConnection] = []
+        self._api: str | None = None
+
+    async def ping(self) -> None:
+        """Return when the Engine answers; learn its API version on the way."""
+        response = await self._send("GET", "/_ping")
+        offered = response.headers.get("api-version", "")
+        try:
+            major, minor = (int(part) for part in offered.split("."))
+        except ValueError as error:
+            raise NodeError(
+                Layer.ENGINE, Reason.PROTOCOL, "what answers is not a Docker Engine"
+            ) from error
+        version = min((major, minor), NEWEST_API)
+        self._api = f"{version[0]}.{version[1]}"
+
+    async def info(self) -> EngineInfo:
+        """Read ``GET /info``: version, architecture and where Docker keeps its data."""
+        info = await self._json("GET", "/info")
+        machine = str(info.get("Architecture", ""))
+        return EngineInfo(
+            version=str(info.get("ServerVersion", "")),
+            api_version=self._api or "",
+            os=str(info.get("OSType", "")),
+            arch=_ARCHITECTURES.get(machine, machine),
+            root=str(info.get("DockerRootDir", "")),
+        )
+
+    async def containers(self, name: str) -> list[Container]:
+        """List containers, stopped ones too, whose name contains ``name``."""
+        rows = await self._json(
+            "GET", "/containers/json", {"all": "1", "filters": json.dumps({"name": [name]})}
+        )
+        return [
+            Container(
+                id=row["Id"],
+                name=row["Names"][0].lstrip("/") if row.get("Names") else "",
+                running=row.get("State") == "running",
+                state=str(row.get("Status") or row.get("State") or ""),
+                mounts={
+                    mount.get("Destination", ""): mount.get("Source", "")
+                    for mount in row.get("Mounts") or []
+                },
+            )
+            for row in rows
+        ]
+
+    async def volume_exists(self, name: str) -> bool:
+        """Tell whether a volume of this name is there."""
+        try:
+            await self._json("GET", f"/volumes/{quote(name, safe='')}")
+        except RemoteError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def unused_volumes(self, name: str) -> list[str]:
+        """List volumes that no container uses and whose name contains ``name``."""
+        filters = {"dangling": ["true"], "name": [name]}
+        answer = await self._json("GET", "/volumes", {"filters": json.dumps(filters)})
+        return [str(row["Name"]) for row in answer.get("Volumes") or []]
+
+    async def volume_sizes(self) -> dict[str, int]:
+        """Measure every volume. Slow: the Engine walks the files, and all else before API 1.42."""
+        answer = await self._json("GET", "/system/df", {"type": "volume"})
+        return {
+            str(row["Name"]): int(row["UsageData"]["Size"])
+            for row in answer.get("Volumes") or []
+            if row.get("UsageData")
+        }
+
+    async def open_grpc(self) -> Duplex:
+        """Open HTTP/2 to the embedded BuildKit (``POST /grpc``, upgraded to h2c)."""
+        return await self._upgrade("/grpc", "h2c")
+
+    async def execute(self, container: str, command: list[str]) -> RawStream:
+        """Run a command in a container and attach to it, without a terminal."""
+        wish = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": command}
+        made = await self._json("POST", f"/containers/{container}/exec", body=wish)
+        start = {"Detach": False, "Tty": False}
+        return RawStream(await self._upgrade(f"/exec/{made['Id']}/start", "tcp", start))
+
+    def close(self) -> None:
+        """Give up the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        response = await self._send(
+            method,
+            await self._versioned(path, query),
+            json.dumps(body).encode() if body is not None else None,
+        )
+        try:
+            return json.loads(response.body)
+        except ValueError as error:
+            raise NodeError(
+                Layer.ENGINE, Reason.PROTOCOL, f"the answer to {path} is not JSON"
+            ) from error
+
+    async def _versioned(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        if self._api is None:
+            await self.ping()
+        return f"/v{self._api}{path}" + (f"?{urlencode(query)}" if query else "")
+
+    async def _send(self, method: str, target: str, body: bytes | None = None) -> Response:
+        """Make one request over an idle connection, or a new one where none is left."""
+        while True:
+            kept = bool(self._idle)
+            connection = self._idle.pop() if kept else HttpConnection(await self._dial())
+            try:
+                response = await connection.request(method, target, body)
+            except NodeError as error:
+                # The Engine may have closed an idle connection: that says nothing about it.
+                if kept and method == "GET" and error.reason is Reason.PROTOCOL:
+                    continue
+                raise
+            finally:
+                if connection.reusable and len(self._idle) < _MAX_IDLE:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+            _check(target, response)
+            return response
+
+    async def _upgrade(
+        self, path: str, protocol: str, body: Mapping[str, Any] | None = None
+    ) -> Duplex:
+        target = await self._versioned(path)
+        data = json.dumps(body).encode() if body is not None else None
+        connection = HttpConnection(await self._dial())
+        try:
+            answer = await connection.upgrade("POST", target, protocol, data)
+        except BaseException:
+            connection.close()
+            raise
+        if isinstance(answer, Response):
+            _check(target, answer)
+            raise NodeError(
+                Layer.ENGINE,
+                Reason.PROTOCOL,
+                f"the Engine does not switch to {protocol} (a proxy in between?)",
+            )
+        return answer
+
+
+def _check(target: str, response: Response) -> None:
+    if response.status < 400:
+        return
+    try:
+        said = str(json.loads(response.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        said = response.body[:200].decode(errors="replace").strip()
+    # An authorisation plugin or a socket proxy answers 401 or 403.
+    reason = Reason.PERMISSION if response.status in (401, 403) else Reason.ENGINE
+    path = target.split("?", maxsplit=1)[0]
+    raise RemoteError(
+        Layer.ENGINE, reason, f"{path}: HTTP {response.status}: {said}", response.status
+    )

@@ -1,0 +1,192 @@
+"""Making an SSH connection as OpenSSH's client would, but never to an unknown host key.
+
+The user's SSH configuration counts (HostName, User, Port, IdentityFile, ProxyJump, …), with one
+exception: nothing in it can switch the check of host keys off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from exporter.errors import Layer, NodeError, Reason
+from exporter.model import SshEndpoint
+from exporter.transports.translate import network_error
+
+_JUMP = re.compile(r"^(?:(?P<user>[^@]+)@)?(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?$")
+
+# asyncssh takes an empty text for "use the default file"; a comment is known hosts without any.
+_NO_KNOWN_HOSTS = b"#\n"
+
+_KEEPALIVES_MISSED = 2
+
+
+class SshConnection:
+    """A connection with the jump hosts below it."""
+
+    def __init__(
+        self, client: asyncssh.SSHClientConnection, jumps: list[asyncssh.SSHClientConnection]
+    ) -> None:
+        self.client = client
+        self._jumps = jumps
+
+    @property
+    def closed(self) -> bool:
+        """Whether it broke or was ended."""
+        return self.client.is_closed()
+
+    def abort(self) -> None:
+        """End it at once."""
+        for connection in [self.client, *reversed(self._jumps)]:
+            connection.abort()
+
+    async def close(self) -> None:
+        """End it in order, within two seconds."""
+        try:
+            async with asyncio.timeout(2.0):
+                for connection in [self.client, *reversed(self._jumps)]:
+                    connection.close()
+                    await connection.wait_closed()
+        except (TimeoutError, OSError, asyncssh.Error):
+            self.abort()
+
+
+async def connect(endpoint: SshEndpoint) -> SshConnection:
+    """Connect and log in, through jump hosts where the SSH configuration names any.
+
+    :raises NodeError: of the layer transport, with the reason.
+    """
+    jumps: list[asyncssh.SSHClientConnection] = []
+    try:
+        async with asyncio.timeout(endpoint.connect_timeout):
+            client = await _connect(endpoint, jumps)
+    except BaseException as error:
+        for jump in reversed(jumps):
+            jump.abort()
+        if isinstance(error, Exception):
+            raise ssh_error(error, endpoint) from error
+        raise
+    return SshConnection(client, jumps)
+
+
+async def _connect(
+    endpoint: SshEndpoint, jumps: list[asyncssh.SSHClientConnection], depth: int = 0
+) -> asyncssh.SSHClientConnection:
+    options = await asyncio.to_thread(_options, endpoint)
+    tunnel: asyncssh.SSHClientConnection | None = None
+    if isinstance(options.tunnel, str) and depth == 0:
+        for hop in options.tunnel.split(","):
+            match = _JUMP.match(hop.strip())
+            if match is None:
+                raise NodeError(
+                    Layer.TRANSPORT, Reason.PROTOCOL, f"ProxyJump {hop!r} is not [user@]host[:port]"
+                )
+            through = SshEndpoint(
+                host=match["host"].strip("[]"),
+                user=match["user"],
+                port=int(match["port"]) if match["port"] else None,
+                identity_files=endpoint.identity_files,
+                known_hosts=endpoint.known_hosts,
+                config_files=endpoint.config_files,
+                passphrase=endpoint.passphrase,
+                keepalive=endpoint.keepalive,
+            )
+            tunnel = await _open(through, await asyncio.to_thread(_options, through), tunnel)
+            jumps.append(tunnel)
+    return await _open(endpoint, options, tunnel)
+
+
+async def _open(
+    endpoint: SshEndpoint,
+    options: asyncssh.SSHClientConnectionOptions,
+    tunnel: asyncssh.SSHClientConnection | None,
+) -> asyncssh.SSHClientConnection:
+    known = await asyncio.to_thread(_known_hosts, endpoint, options)
+    return await asyncssh.connect(endpoint.host, options=options, tunnel=tunnel, known_hosts=known)
+
+
+def _options(endpoint: SshEndpoint) -> asyncssh.SSHClientConnectionOptions:
+    """Combine the endpoint with the user's SSH configuration. Blocks: reads files and keys."""
+    settings: dict[str, Any] = {
+        "host": endpoint.host,
+        "keepalive_interval": endpoint.keepalive,
+        "keepalive_count_max": _KEEPALIVES_MISSED,
+        "ignore_encrypted": True,
+    }
+    if endpoint.user is not None:
+        settings["username"] = endpoint.user
+    if endpoint.port is not None:
+        settings["port"] = endpoint.port
+    if endpoint.config_files is not None:
+        settings["config"] = [str(path) for path in endpoint.config_files]
+    if endpoint.identity_files:
+        settings["client_keys"] = [str(path) for path in endpoint.identity_files]
+    if endpoint.passphrase is not None:
+        settings["passphrase"] = endpoint.passphrase
+    return asyncssh.SSHClientConnectionOptions(**settings)
+
+
+def _known_hosts(endpoint: SshEndpoint, options: asyncssh.SSHClientConnectionOptions) -> bytes:
+    """Read the known hosts files that exist. Never "accept any", whatever the files say."""
+    if endpoint.known_hosts is not None:
+        files = [path.expanduser() for path in endpoint.known_hosts]
+    elif options.known_hosts is None:  # "UserKnownHostsFile none"
+        files = []
+    elif isinstance(options.known_hosts, list | tuple) and options.known_hosts:
+        files = [Path(str(name)).expanduser() for name in options.known_hosts]
+    else:
+        files = [Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts")]
+    texts = [path.read_bytes() for path in files if path.is_file()]
+    return b"\n".join([_NO_KNOWN_HOSTS, *texts])
+
+
+_CHANNEL_REASONS = (
+    ("resolve", Reason.DNS),
+    ("Name or service", Reason.DNS),
+    ("refused", Reason.REFUSED),
+    ("timed out", Reason.TIMEOUT),
+    ("prohibited", Reason.FORWARDING),
+)
+
+
+def ssh_error(error: Exception, endpoint: SshEndpoint) -> NodeError:
+    """Translate an exception of asyncssh or of the socket below it."""
+    what = endpoint.url
+    if isinstance(error, NodeError):
+        return error
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return NodeError(
+            Layer.TRANSPORT,
+            Reason.HOST_KEY,
+            f"{what}: the host's key is not the one in known_hosts, or none is there",
+        )
+    if isinstance(error, asyncssh.PermissionDenied):
+        return NodeError(
+            Layer.TRANSPORT, Reason.AUTH, f"{what}: the server accepts none of our keys"
+        )
+    if isinstance(error, asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
+        # The text of the error can name the key's file.
+        return NodeError(
+            Layer.TRANSPORT,
+            Reason.AUTH,
+            f"{what}: our key can't be read: it is damaged, or its passphrase is wrong",
+        )
+    if isinstance(error, asyncssh.ConfigParseError):
+        return NodeError(
+            Layer.TRANSPORT, Reason.PROTOCOL, f"{what}: the SSH configuration: {error}"
+        )
+    if isinstance(error, asyncssh.ChannelOpenError):
+        reason = next(
+            (reason for text, reason in _CHANNEL_REASONS if text in error.reason),
+            Reason.UNREACHABLE,
+        )
+        return NodeError(Layer.TRANSPORT, reason, f"{what}: the jump host says: {error.reason}")
+    if isinstance(error, asyncssh.ConnectionLost) and "keepalive" in error.reason:
+        return NodeError(Layer.TRANSPORT, Reason.TIMEOUT, f"{what}: no answer to keepalives")
+    if isinstance(error, asyncssh.Error):
+        return NodeError(Layer.TRANSPORT, Reason.PROTOCOL, f"{what}: SSH: {error.reason}")
+    return network_error(error, Layer.TRANSPORT, what)
