@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from exporter.errors import Layer, Reason
@@ -134,7 +133,7 @@ class NodeSpec:
     """Names of the selected builders; ``None``: container builders where there are any."""
     disk: DiskSettings = DiskSettings()
     collect: CollectSettings = CollectSettings()
-    labels: Mapping[str, str] = MappingProxyType({})
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def transport(self) -> str:
@@ -320,4 +319,4 @@ class Snapshot:
     cache: Learned[tuple[Cache, ...]] | None = None
     orphans: Learned[Orphans] | None = None
     certificates: Learned[Certificates] | None = None
-    collectors: Mapping[str, CollectorState] = MappingProxyType({})
+    collectors: Mapping[str, CollectorState] = field(default_factory=dict)

@@ -53,6 +53,7 @@ class _DuplexTransport(asyncio.Transport):
 
     Owns the task that reads from the stream; the task ends with the stream or by ``close``.
     Our requests are small, so nothing holds grpclib back while the stream's buffer drains.
+    The frames that grpclib writes one by one are joined: over SSH each write is a packet.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class _DuplexTransport(asyncio.Transport):
         self._on_failure = on_failure
         self._closing = False
         self._reader: asyncio.Task[None] | None = None
+        self._frames: list[bytes] = []
 
     def start(self, name: str) -> None:
         self._reader = asyncio.create_task(self._read(), name=name)
@@ -82,8 +84,16 @@ class _DuplexTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing:
+            return
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._frames.append(bytes(data))
+
+    def _flush(self) -> None:
+        frames, self._frames = self._frames, []
         if not self._closing:
-            self._duplex.write(bytes(data))
+            self._duplex.write(b"".join(frames))
 
     def close(self) -> None:
         if not self._closing:

@@ -1,12 +1,11 @@
-"""Asking every builder of a node the same, without one spoiling the others."""
+"""Asking all builders of a node the same, without one spoiling the others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
-from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Partial
 from exporter.errors import NodeError
 from exporter.model import Builder
@@ -15,15 +14,15 @@ T = TypeVar("T")
 
 
 async def from_every_builder(
-    client: NodeClient,
+    builders: Iterable[Builder],
     ask: Callable[[Builder], Awaitable[T]],
     previous: Mapping[str, T],
 ) -> tuple[T, ...] | Partial[tuple[T, ...]]:
-    """Ask all builders at once. One that fails keeps its ``previous`` value, by builder name.
+    """Ask these builders at once. One that fails keeps its ``previous`` value, by builder name.
 
     A builder that does not run and is not a selected one is left out: nobody waits for it.
     """
-    builders = [b for b in await client.builders(fresh=True) if b.running or b.selected]
+    builders = [b for b in builders if b.running or b.selected]
     results = await asyncio.gather(*(ask(b) for b in builders), return_exceptions=True)
     values: list[T] = []
     error: NodeError | None = None

@@ -15,14 +15,13 @@ IDLE_AGES = {"1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 
 
 async def collect(client: NodeClient, look: Look) -> tuple[Cache, ...] | Partial[tuple[Cache, ...]]:
-    """Sum up every builder's records."""
+    """Sum up every builder's records. Which builders there are, the workers' collector learns."""
 
     async def ask(builder: Builder) -> Cache:
         return summarise(builder.name, await client.control(builder).disk_usage(), look.now)
 
-    return await from_every_builder(
-        client, ask, {cache.builder: cache for cache in look.previous or ()}
-    )
+    previous = {cache.builder: cache for cache in look.previous or ()}
+    return await from_every_builder(await client.builders(), ask, previous)
 
 
 def summarise(builder: str, records: Iterable[pb.UsageRecord], now: float) -> Cache:

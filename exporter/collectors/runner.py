@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -98,7 +97,7 @@ def apply(snapshot: Snapshot, outcome: Outcome) -> Snapshot:
     )
     changes: dict[str, Any] = {
         "connects": outcome.connects,
-        "collectors": MappingProxyType({**snapshot.collectors, outcome.collector: state}),
+        "collectors": {**snapshot.collectors, outcome.collector: state},
     }
     if outcome.value is not None:
         changes[outcome.collector] = Learned(outcome.value, outcome.finished)

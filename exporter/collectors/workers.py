@@ -23,7 +23,7 @@ async def collect(client: NodeClient, look: Look) -> Workers | Partial[Workers]:
 
     previous: Workers | None = look.previous
     known = {w.builder.name: w for w in previous.workers} if previous else {}
-    result = await from_every_builder(client, ask, known)
+    result = await from_every_builder(await client.builders(fresh=True), ask, known)
     if isinstance(result, Partial):
         return Partial(Workers(engine, result.value), result.error)
     return Workers(engine, result)

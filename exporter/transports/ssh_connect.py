@@ -24,6 +24,18 @@ _NO_KNOWN_HOSTS = b"#\n"
 
 _KEEPALIVES_MISSED = 2
 
+# AES-GCM is one operation per packet here, ChaCha20 is four: our packets are many and small, so
+# this halves what SSH costs. The rest is asyncssh's own order. "Ciphers" in the SSH
+# configuration has the last word.
+_CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+)
+
 
 class SshConnection:
     """A connection with the jump hosts below it."""
@@ -106,7 +118,10 @@ async def _open(
     tunnel: asyncssh.SSHClientConnection | None,
 ) -> asyncssh.SSHClientConnection:
     known = await asyncio.to_thread(_known_hosts, endpoint, options)
-    return await asyncssh.connect(endpoint.host, options=options, tunnel=tunnel, known_hosts=known)
+    settings: dict[str, Any] = {"known_hosts": known, "tunnel": tunnel}
+    if not options.config.get("Ciphers"):
+        settings["encryption_algs"] = _CIPHERS
+    return await asyncssh.connect(endpoint.host, options=options, **settings)
 
 
 def _options(endpoint: SshEndpoint) -> asyncssh.SSHClientConnectionOptions:
