@@ -1,0 +1,5 @@
+"""``python -m exporter`` is the command ``buildfarm-exporter``."""
+
+from exporter.cli import main
+
+main()

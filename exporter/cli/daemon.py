@@ -1,0 +1,70 @@
+"""The daemon from the command line: address, log, signals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+import typer
+
+from exporter import __version__, app, logs
+from exporter.cli.setup import Settings
+from exporter.model import NodeSpec
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def run(settings: Settings, listen: str, level: str | None, log_format: str | None) -> int:
+    """Watch the nodes of ``settings``; the exit code."""
+    host, port = address(listen)
+    configure_log(level or settings.log.level, log_log_format or settings.log.format)
+    if not settings.nodes:
+        typer.echo(
+            "No node to watch: the configuration names none, or there is none in the buildx store "
+            "and no Docker socket here.\nWrite a configuration (see README.md), or try "
+            "`buildfarm-exporter demo`.",
+            err=True,
+        )
+        return 2
+    log.info(
+        "starting", version=__version__, nodes=len(settings.nodes), configuration=settings.source
+    )
+    for remark in settings.remarks:
+        log.warning(remark)
+    return asyncio.run(watch(settings.nodes, host, port))
+
+
+async def watch(nodes: Sequence[NodeSpec], host: str | None, port: int) -> int:
+    """Serve until a signal; the exit code."""
+    async with app.stop_on_signals() as stop:
+        try:
+            await app.serve(nodes, host, port, stop)
+        except OSError as error:
+            log.error(
+                "can't listen; choose another --web.listen-address",
+                address=f"{host or ''}:{port}",
+                error=error.strerror or str(error),
+            )
+            return 1
+    log.info("stopped")
+    return 0
+
+
+def configure_log(level: str, log_format: str) -> None:
+    """Set the log up, or say which values there are."""
+    if level not in LEVELS:
+        raise typer.BadParameter(f"--log.level is one of {', '.join(LEVELS)}, not {level!r}")
+    if log_format not in ("auto", "console", "json"):
+        raise typer.BadParameter(f"--log.format is auto, console or json, not {log_format!r}")
+    logs.configure(level, log_format)  # type: ignore[arg-type]
+
+
+def address(listen: str) -> tuple[str | None, int]:
+    """Split ``[HOST]:PORT``. No host: every address of this machine."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"--web.listen-address is [HOST]:PORT, not {listen!r}")
+    return host.strip("[]") or None, int(port)
