@@ -20,7 +20,7 @@ LEVELS = ("debug", "info", "warning", "error")
 def run(settings: Settings, listen: str, level: str | None, log_format: str | None) -> int:
     """Watch the nodes of ``settings``; the exit code."""
     host, port = address(listen)
-    configure_log(level or settings.log.level, log_log_format or settings.log.format)
+    configure_log(level or settings.log.level, log_format or settings.log.format)
     if not settings.nodes:
         typer.echo(
             "No node to watch: the configuration names none, or there is none in the buildx store "
