@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from exporter.errors import Layer, Reason
+from exporter.forecast import Sample
+from exporter.words import size
 
 T = TypeVar("T")
 
@@ -120,6 +122,64 @@ class DiskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number of bytes, or a share (0 to 1) of a filesystem: exactly one of the two is set."""
+
+    bytes: int | None = None
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bytes is None) == (self.share is None):
+            raise ValueError("a threshold is either bytes or a share")
+
+    def of(self, total: int) -> int:
+        """The threshold in bytes, on a filesystem of ``total`` bytes."""
+        return self.bytes if self.bytes is not None else round(total * (self.share or 0.0))
+
+    def __str__(self) -> str:
+        """The threshold as people read it: ``15 %``, ``20.0 GiB``."""
+        return size(self.bytes) if self.bytes is not None else f"{(self.share or 0.0) * 100:g} %"
+
+
+@dataclass(frozen=True, slots=True)
+class PruneTriggers:
+    """What makes a prune due. Any one is enough; ``None`` never does."""
+
+    cache_above: Threshold | None = None
+    disk_free_below: Threshold | None = None
+    inodes_free_below: float | None = None
+    """A share, 0 to 1."""
+    full_within: float | None = None
+    """Seconds until the disk is full, as it fills now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneCritical:
+    """What makes a prune due without waiting for builds to end."""
+
+    disk_free_below: Threshold | None = None
+    inodes_free_below: float | None = None
+    """A share, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSettings:
+    """When and how far a node's caches are pruned."""
+
+    keep_storage: Threshold
+    """Never nothing: the configuration refuses that."""
+    when: PruneTriggers
+    critical: PruneCritical = PruneCritical()
+    wait_for_idle: float = 600.0
+    cooldown: float = 1800.0
+    all: bool = False
+    """Also internal and frontend records."""
+    filters: tuple[str, ...] = ()
+    """BuildKit's filters."""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSpec:
     """All that the configuration says about one node."""
 
@@ -134,6 +194,11 @@ class NodeSpec:
     disk: DiskSettings = DiskSettings()
     collect: CollectSettings = CollectSettings()
     labels: Mapping[str, str] = field(default_factory=dict)
+    """Added to this node's alerts: the farm's, and over them the node's own."""
+    prune: PruneSettings | None = None
+    """``None``: never pruned."""
+    orphans_remove_after: float | None = None
+    """Seconds after which an orphaned state volume is removed; ``None``: never."""
 
     @property
     def transport(self) -> str:
@@ -244,6 +309,10 @@ class Disk:
     """Bytes that an unprivileged user may still write (``f_bavail``)."""
     inodes: int
     inodes_free: int
+    samples: tuple[Sample, ...] = ()
+    """How much was available before, oldest first: what a forecast is made from."""
+    full_at: float | None = None
+    """When it will be full as it fills now; ``None``: it does not fill, or too little is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +328,8 @@ class Cache:
     """A builder's cache, summed over the records of ``DiskUsage``."""
 
     builder: str
+    at: float
+    """When the builder told: another builder's failure leaves this one's last value."""
     types: Mapping[str, CacheType]
     reclaimable: int
     in_use: int

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.config.discover import default_nodes, home_directory
-from exporter.config.load import load
+from exporter.config.load import defaults, load
 from exporter.config.sections import LogSettings
 from exporter.model import NodeSpec
 
@@ -23,6 +21,10 @@ class Settings:
     """What the user should know of but that stops nothing, a line each."""
     source: str
     """Where the nodes come from, for people."""
+    prune_max_parallel: int
+    """How many nodes of one platform may be pruned at a time."""
+    storage_url: str = field(repr=False)
+    """The database for history; may hold a password."""
 
 
 def read_settings(config: Path | None) -> Settings:
@@ -30,14 +32,16 @@ def read_settings(config: Path | None) -> Settings:
 
     :raises ConfigError: with all problems of the file.
     """
-    if config is None:
-        found = default_nodes(os.environ, socket.gethostname(), home_directory(os.environ))
-        return Settings(
-            found.nodes, LogSettings(), found.notes, "the current buildx builder and local socket"
-        )
-    loaded = load(config, environ=os.environ)
-    later = tuple(
+    loaded = defaults(environ=os.environ) if config is None else load(config, environ=os.environ)
+    later = (
         f"section '{name}' is valid, but this version does not act on it yet"
         for name in loaded.not_yet
     )
-    return Settings(loaded.nodes, loaded.log, (*loaded.warnings, *later), str(config))
+    return Settings(
+        nodes=loaded.nodes,
+        log=loaded.log,
+        remarks=(*loaded.warnings, *later),
+        source=str(config) if config else "the current buildx builder and local socket",
+        prune_max_parallel=loaded.prune_max_parallel,
+        storage_url=loaded.storage_url,
+    )

@@ -1,4 +1,4 @@
-"""The configuration file: what is done to nodes (prune, canary)."""
+"""The configuration file: what is done to nodes (prune, orphans, canary)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from exporter.config.fields import (
     Bytes,
     Cron,
     Duration,
+    GraceTime,
     Interval,
     Keep,
     Limit,
@@ -22,6 +23,7 @@ from exporter.config.fields import (
 from exporter.config.units import Size
 
 _MEBIBYTE = 1024**2
+NO_TRIGGER = "names no trigger: it would never prune; write, for example, {cache_above: 60GB}"
 
 
 def _above(upper: Any, lower: Any) -> bool:
@@ -93,10 +95,15 @@ class PruneOverride(Section):
     @field_validator("when")
     @classmethod
     def _keep_fits(cls, when: PruneTriggers, info: ValidationInfo) -> PruneTriggers:
-        keep = info.data.get("keep_storage")
+        keep, free = info.data.get("keep_storage"), when.disk_free_below
+        wrong = []
         if _above(keep, when.cache_above):
             message = f"is less than keep_storage ({keep}): a prune would free nothing"
-            tell([(("cache_above",), message)])
+            wrong.append((("cache_above",), message))
+        if keep and free and keep.is_share and free.is_share and keep.number + free.number > 100:
+            message = f"can't be reached while keep_storage is {keep}: together more than the disk"
+            wrong.append((("disk_free_below",), message))
+        tell(wrong)
         return when
 
     @field_validator("critical")
@@ -119,10 +126,31 @@ class PruneSettings(PruneOverride):
     keep_storage: Keep = Field(
         description="The cache is shrunk to this, least recently used records first."
     )
+    when: PruneTriggers = Field(
+        description="What makes a prune due. Any one is enough, and at least one is needed.",
+        json_schema_extra={"minProperties": 1},
+    )
     max_parallel_per_platform: Annotated[int, Field(ge=1)] = Field(
         default=1,
         description="How many nodes of one platform may be pruned at a time, so that never all "
         "of them are cold at once.",
+    )
+
+    @field_validator("when")
+    @classmethod
+    def _some_trigger(cls, when: PruneTriggers) -> PruneTriggers:
+        if not when.model_fields_set:
+            raise ValueError(NO_TRIGGER)
+        return when
+
+
+class OrphanSettings(Section):
+    """What becomes of buildx state volumes that no container uses."""
+
+    remove_after: GraceTime | None = Field(
+        default=None,
+        description="Remove such a volume when it has been seen unused for this long. "
+        "Absent: never.",
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, create_model, field_validator
 
 from exporter.config.fields import (
     Duration,
@@ -15,31 +14,11 @@ from exporter.config.fields import (
     Limit,
     SecretFile,
     Section,
+    ShareOf,
     Text,
-    tell,
 )
 from exporter.config.sections import Tls
 
-# Name of each alert, and the thresholds that it has.
-ALERTS: dict[str, frozenset[str]] = {
-    "BuildFarmNodeUnreachable": frozenset(),
-    "BuildFarmBuilderDown": frozenset(),
-    "BuildFarmDiskLow": frozenset({"below"}),
-    "BuildFarmInodesLow": frozenset({"below"}),
-    "BuildFarmDiskFullSoon": frozenset({"within"}),
-    "BuildFarmCacheAboveLimit": frozenset({"above"}),
-    "BuildFarmPruneFailed": frozenset(),
-    "BuildFarmPruneIneffective": frozenset(),
-    "BuildFarmCanaryFailed": frozenset(),
-    "BuildFarmCanarySlow": frozenset({"longer_than"}),
-    "BuildFarmCanaryStale": frozenset({"longer_than"}),
-    "BuildFarmPlatformEmulated": frozenset(),
-    "BuildFarmCertificateExpiring": frozenset({"within"}),
-    "BuildFarmOrphanedState": frozenset({"above"}),
-    "BuildFarmCollectorFailing": frozenset(),
-    "BuildFarmExporterDown": frozenset(),
-}
-_THRESHOLDS = frozenset({"below", "above", "within", "longer_than"})
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 # Set by the exporter or by Prometheus: another value would break grouping and routing.
 _TAKEN = {"alertname", "severity", "instance", "job", "node", "builder", "platform", "path", "side"}
@@ -98,40 +77,68 @@ class AlertRule(Section):
     severity: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = Field(
         default=None, description="The label `severity`.", examples=["warning", "critical"]
     )
+
+
+class Below(AlertRule):
+    """Changes of an alert about free space."""
+
     below: Limit | None = Field(default=None, description="Fires below this much free space.")
+
+
+class BelowShare(AlertRule):
+    """Changes of an alert about free inodes."""
+
+    below: ShareOf | None = Field(default=None, description="Fires below this share.")
+
+
+class Above(AlertRule):
+    """Changes of an alert about used space."""
+
     above: Limit | None = Field(default=None, description="Fires above this size.")
+
+
+class Within(AlertRule):
+    """Changes of an alert about what is to come."""
+
     within: Duration | None = Field(default=None, description="Fires when it is this close.")
+
+
+class LongerThan(AlertRule):
+    """Changes of an alert about something slow, or long ago."""
+
     longer_than: Duration | None = Field(
         default=None, description="Fires when it takes, or is ago, longer than this."
     )
 
 
-def _alert(name: str) -> str:
-    if name not in ALERTS:
-        near = difflib.get_close_matches(name, ALERTS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(ALERTS)}"
-        raise ValueError(f"unknown alert; {hint}")
-    return name
+ALERTS: dict[str, type[AlertRule]] = {
+    "BuildFarmNodeUnreachable": AlertRule,
+    "BuildFarmBuilderDown": AlertRule,
+    "BuildFarmDiskLow": Below,
+    "BuildFarmInodesLow": BelowShare,
+    "BuildFarmDiskFullSoon": Within,
+    "BuildFarmCacheAboveLimit": Above,
+    "BuildFarmPruneFailed": AlertRule,
+    "BuildFarmPruneIneffective": AlertRule,
+    "BuildFarmCanaryFailed": AlertRule,
+    "BuildFarmCanarySlow": LongerThan,
+    "BuildFarmCanaryStale": LongerThan,
+    "BuildFarmPlatformEmulated": AlertRule,
+    "BuildFarmCertificateExpiring": Within,
+    "BuildFarmOrphanedState": Above,
+    "BuildFarmCollectorFailing": AlertRule,
+    "BuildFarmExporterDown": AlertRule,
+}
+"""All alerts by name, and what can be changed of each."""
+
+_FIELDS: dict[str, Any] = {
+    name: (rule | None, Field(default=None, description=f"Changes to the alert {name}."))
+    for name, rule in ALERTS.items()
+}
 
 
-def _thresholds(rules: dict[str, AlertRule]) -> dict[str, AlertRule]:
-    wrong: list[tuple[tuple[str, ...], str]] = []
-    for name, rule in rules.items():
-        has = " and ".join(f"'{known}'" for known in sorted(ALERTS[name]))
-        wrong += [
-            ((name, key), f"this alert has no such threshold{f', but {has}' if has else ''}")
-            for key in sorted(_THRESHOLDS & rule.model_fields_set - ALERTS[name])
-        ]
-        if name == "BuildFarmInodesLow" and rule.below and not rule.below.is_share:
-            wrong.append(((name, "below"), "must be a share of the inodes; write 10%"))
-    tell(wrong)
-    return rules
-
-
-Rules = Annotated[
-    dict[Annotated[str, AfterValidator(_alert)], AlertRule], AfterValidator(_thresholds)
-]
-"""Changes to alerts, by the alert's name."""
+class Alerts(create_model("Alerts", __base__=Section, **_FIELDS)):  # type: ignore[misc]
+    """Changes to alerts, by the alert's name."""
 
 
 class AlertingSettings(Section):
@@ -144,6 +151,12 @@ class AlertingSettings(Section):
     resend: Interval = Field(
         default=60.0, description="How often a firing alert is sent again, as Alertmanager expects."
     )
-    alerts: Rules = Field(
-        default_factory=dict, description="Changes to the alerts that come with the exporter."
+    alerts: Alerts = Field(
+        default_factory=Alerts, description="Changes to the alerts that come with the exporter."
     )
+
+    @property
+    def rules(self) -> dict[str, AlertRule]:
+        """The changes, by the alert's name. An alert that nothing changes is not in it."""
+        given = ((name, getattr(self.alerts, name)) for name in ALERTS)
+        return {name: rule for name, rule in given if rule is not None}

@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from exporter.config.actions import CanarySettings, Multiarch, PruneSettings
+from exporter.config.actions import CanarySettings, Multiarch
 from exporter.config.alerts import AlertingSettings
 from exporter.config.schema import ConfigFile
-from exporter.config.sections import LogSettings, StorageSettings
+from exporter.config.sections import LogSettings
 from exporter.model import NodeSpec
-
-
-def _nothing() -> Mapping[str, PruneSettings]:
-    return MappingProxyType({})
 
 
 def _none() -> Mapping[str, CanarySettings]:
@@ -28,10 +24,10 @@ class Config:
 
     nodes: tuple[NodeSpec, ...]
     """All nodes, from the file, from node files and from the buildx store, names unique."""
+    storage_url: str = field(repr=False)
+    """The database for history and the state of alerts; may hold a password."""
     file: ConfigFile = field(default_factory=ConfigFile)
     """The file as it was written, defaults filled in."""
-    prune: Mapping[str, PruneSettings] = field(default_factory=_nothing)
-    """What holds for a node, by its name. A node that is never pruned is not in it."""
     canary: Mapping[str, CanarySettings] = field(default_factory=_none)
     """What holds for a node, by its name. A node without canary builds is not in it."""
     warnings: tuple[str, ...] = ()
@@ -49,9 +45,9 @@ class Config:
         return self.file.log
 
     @property
-    def storage(self) -> StorageSettings:
-        """Where to keep history."""
-        return self.file.storage
+    def prune_max_parallel(self) -> int:
+        """How many nodes of one platform may be pruned at a time."""
+        return self.file.prune.max_parallel_per_platform if self.file.prune else 1
 
     @property
     def alerting(self) -> AlertingSettings | None:
@@ -67,7 +63,6 @@ class Config:
     def not_yet(self) -> tuple[str, ...]:
         """Sections that are given and checked, but that this version does not act on."""
         given = {
-            "prune": bool(self.file.prune or self.prune),
             "canary": bool(self.file.canary or self.canary),
             "alerting": bool(self.file.alerting),
         }

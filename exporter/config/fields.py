@@ -24,8 +24,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from exporter.config import files
 from exporter.config.platforms import normalise_platform
 from exporter.config.units import (
+    BYTES_PATTERN,
     DURATION_PATTERN,
-    SIZE_PATTERN,
+    SHARE_PATTERN,
     Size,
     format_duration,
     format_size,
@@ -82,8 +83,10 @@ def _text_schema(pattern: str, *examples: str, **more: Any) -> WithJsonSchema:
 def _size(*, shares: bool = True, counts: bool = True, zero: str | None) -> Callable[[Any], Size]:
     """A reader of sizes. ``zero`` is what to say of nothing at all; ``None`` allows it."""
 
+    units = [*(["GB", "MiB"] if counts else []), *(["%"] if shares else [])]
+
     def read(value: Any) -> Size:
-        size = parse_size(value)
+        size = parse_size(value, units)
         if size.is_share and not shares:
             raise ValueError(f"'{value}' must be a number of bytes; write 512MiB or 20GB")
         if not size.is_share and not counts:
@@ -97,26 +100,20 @@ def _size(*, shares: bool = True, counts: bool = True, zero: str | None) -> Call
 
 _WRITTEN = PlainSerializer(format_size, return_type=str)
 _NOT_ZERO = "must be more than nothing"
-_SIZE_EXAMPLES = ["10GB", "512MiB", "15%"]
-_SIZE_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string", "pattern": _pattern(SIZE_PATTERN)},
-        {"type": "integer", "minimum": 0},
-    ],
-    "examples": _SIZE_EXAMPLES,
-}
-_SHARE_PATTERN = r"\d+(\.\d+)? ?%"
+_KEEP_NOTHING = (
+    "would keep nothing of the cache, each time; to empty a cache once, by hand, there is "
+    "`buildfarm-exporter prune --empty`"
+)
+_SIZE_SCHEMA = _text_schema(f"{BYTES_PATTERN}|{SHARE_PATTERN}", "10GB", "512MiB", "15%")
 
-Limit = Annotated[
-    Size, PlainValidator(_size(zero=_NOT_ZERO)), _WRITTEN, WithJsonSchema(_SIZE_SCHEMA)
-]
+Limit = Annotated[Size, PlainValidator(_size(zero=_NOT_ZERO)), _WRITTEN, _SIZE_SCHEMA]
 """A size or a share, more than zero."""
 
 Keep = Annotated[
     Size,
-    PlainValidator(_size(zero="nothing would be kept of the cache; write at least 1MB")),
+    PlainValidator(_size(zero=_KEEP_NOTHING)),
     _WRITTEN,
-    WithJsonSchema(_SIZE_SCHEMA),
+    _SIZE_SCHEMA,
 ]
 """How much cache to keep. Zero is refused: a slip of the pen must not cost a whole cache."""
 
@@ -124,7 +121,7 @@ ShareOf = Annotated[
     Size,
     PlainValidator(_size(counts=False, zero=_NOT_ZERO)),
     _WRITTEN,
-    _text_schema(_SHARE_PATTERN, "10%", "3%"),
+    _text_schema(SHARE_PATTERN, "10%", "3%"),
 ]
 """A share, more than zero."""
 
@@ -132,7 +129,12 @@ Bytes = Annotated[
     Size,
     PlainValidator(_size(shares=False, zero=None)),
     _WRITTEN,
-    WithJsonSchema({**_SIZE_SCHEMA, "examples": ["256MiB", "1GB"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": _pattern(BYTES_PATTERN)}, {"const": 0}],
+            "examples": ["256MiB", "1GB"],
+        }
+    ),
 ]
 """A number of bytes, zero too."""
 
@@ -158,6 +160,9 @@ Interval = Annotated[float, BeforeValidator(parse_duration), _at_least(1.0), _DU
 
 Timeout = Annotated[float, BeforeValidator(parse_duration), _at_least(0.1), _DURATION_SCHEMA]
 """Seconds to wait: a tenth at least."""
+
+GraceTime = Annotated[float, BeforeValidator(parse_duration), _at_least(60.0), _DURATION_SCHEMA]
+"""Seconds before something is removed: a minute at least, as a builder that is made anew needs."""
 
 # -------------------------------------------------------------------------------------- text
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporter.config.alerts import ALERTS
 from exporter.config.schema import ConfigFile
 from exporter.config.units import format_duration
 
@@ -14,15 +13,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schema() -> dict[str, Any]:
     """The schema (draft 2020-12). Every key has a description."""
     generated = ConfigFile.model_json_schema(by_alias=True, mode="validation")
-    definitions: dict[str, Any] = generated["$defs"]
-    rules = definitions["AlertingSettings"]["properties"]["alerts"]
-    rule = rules.pop("additionalProperties")
-    rules.pop("propertyNames", None)
-    # One property for each alert, so that an editor knows their names.
-    rules["properties"] = {
-        name: {**rule, "description": f"Changes to the alert {name}."} for name in ALERTS
-    }
-    rules["additionalProperties"] = False
     _tidy(generated)
     return {"$schema": DIALECT, **generated}
 

@@ -16,9 +16,10 @@ from exporter.config.config import Config
 from exporter.config.files import Places, others_can_read, read_text
 from exporter.config.merge import without_nulls
 from exporter.config.nodes import Farm
-from exporter.config.problems import Loc, Notebook, Page, Quote
+from exporter.config.problems import Loc, Notebook, Page, Quote, Unset
 from exporter.config.schema import ConfigFile
-from exporter.config.substitute import Unset, environment, secret_files
+from exporter.config.storage import StorageSettings, storage_url
+from exporter.config.substitute import environment, secret_files
 from exporter.config.validate import validate
 
 # Absent and empty are not the same here: absent means that nothing is done.
@@ -55,7 +56,8 @@ def defaults(
     """What is watched without any configuration file, read-only. Never raises: see ``warnings``."""
     home = home or discover.home_directory(environ)
     found = discover.default_nodes(environ, hostname or socket.gethostname(), home)
-    return Config(nodes=found.nodes, warnings=found.notes)
+    url = storage_url(StorageSettings(), environ, home)
+    return Config(nodes=found.nodes, storage_url=url, warnings=found.notes)
 
 
 @dataclass(slots=True)
@@ -82,7 +84,8 @@ class _Loader:
             page.problem((), "nothing to watch; give 'nodes', 'node_files' or 'buildx'")
 
         file, top_problems = self._top_level(raw, places, page)
-        farm = Farm(raw, places, self.hostname, top_problems)
+        labels = file.alerting.labels if file and file.alerting else {}
+        farm = Farm(raw, places, self.hostname, top_problems, labels)
         self._entries(raw.get("nodes"), farm, page)
         matched, globs = self._node_files(raw.get("node_files"), places, farm, page)
         self._buildx(raw.get("buildx"), farm, page)
@@ -91,8 +94,8 @@ class _Loader:
         self._warnings(file, farm, page)
         return Config(
             nodes=tuple(farm.nodes),
+            storage_url=storage_url(file.storage, self.environ, self.home),
             file=file,
-            prune=MappingProxyType(farm.prune),
             canary=MappingProxyType(farm.canary),
             warnings=self.notebook.told_warnings(),
             path=self.path,
@@ -193,8 +196,6 @@ class _Loader:
             if others_can_read(path):
                 message = "every user of this machine can read this private key; chmod 600"
                 page.warn(("ssh", "identity_files", i), message)
-        if file.prune and not file.prune.when.model_fields_set:
-            page.warn(("prune",), "no 'when': nothing is pruned unless by hand")
 
 
 def _wrong_top_level(raw: Any) -> str:

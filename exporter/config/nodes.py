@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from exporter import model
 from exporter.config import files
-from exporter.config.actions import CanarySettings, PruneSettings
+from exporter.config.actions import CanarySettings, OrphanSettings, PruneSettings
+from exporter.config.buildx import same_endpoint_once
 from exporter.config.endpoints import parse_address
 from exporter.config.fields import Section
 from exporter.config.merge import merge, without_nulls
-from exporter.config.problems import Loc, Page
+from exporter.config.problems import Loc, Page, Unset
 from exporter.config.schema import NodeEntry
 from exporter.config.sections import CollectSettings, SshSettings, TlsSettings
-from exporter.config.substitute import Unset
+from exporter.config.units import Size
 from exporter.config.validate import validate
 
 _OVERRIDES: dict[str, type[Section]] = {
     "ssh": SshSettings,
     "collect": CollectSettings,
     "prune": PruneSettings,
+    "orphans": OrphanSettings,
     "canary": CanarySettings,
 }
+# Sections that are off unless given; `false` switches them off for one node.
+_SWITCHED = ("prune", "canary")
 
 
 @dataclass(slots=True)
@@ -37,53 +42,77 @@ class Farm:
     hostname: str
     top_problems: frozenset[tuple[Loc, str]]
     """What was found wrong with the top level: not to be told again for each node."""
+    labels: Mapping[str, str]
+    """Labels of all nodes' alerts."""
     nodes: list[model.NodeSpec] = field(default_factory=list)
-    prune: dict[str, PruneSettings] = field(default_factory=dict)
     canary: dict[str, CanarySettings] = field(default_factory=dict)
+    _found: set[str] = field(default_factory=set)
+    """Names of nodes that only the buildx store knows."""
+    _selected: set[str] = field(default_factory=set)
+    """Names of nodes of the file that leave it to the store which builders are selected."""
     _names: dict[str, str] = field(default_factory=dict)
     _endpoints: dict[tuple[str, bool], str] = field(default_factory=dict)
 
     def add_entry(self, raw: Any, loc: Loc, page: Page) -> None:
         """Check one entry of a list of nodes, and take it in if it is right."""
+        if isinstance(raw, Unset):
+            return
         if not isinstance(raw, dict):
             page.problem(loc, "must be a mapping (endpoint: …)")
             return
         entry, problems = validate(NodeEntry, without_nulls(raw), self.places, loc)
         for at, message in problems:
             page.problem(at, message)
+        for key in _SWITCHED:
+            if key in raw and raw[key] is None:
+                page.problem((*loc, key), "is empty; say what to change, or false to switch it off")
         settings = self._settings(raw, loc, page, frozenset(problems))
         self._unique(raw, loc, page)
         if entry is None or any(value is None for value in settings.values()):
             return
-        spec = self._spec(entry, settings)
-        self.nodes.append(spec)
-        for key, kept in (("prune", self.prune), ("canary", self.canary)):
-            if key in settings:
-                kept[spec.name] = settings[key]
+        spec = self._spec(entry)
+        self._take(spec, settings)
         _warn_of_keys(spec.endpoint, entry, loc, page)
 
     def add_found(self, found: model.NodeSpec, loc: Loc, page: Page) -> None:
         """Take in a node of the buildx store, unless the file has an entry for its endpoint."""
         for i, known in enumerate(self.nodes):
             if _same(known) == _same(found):
-                if known.builders is None:
-                    self.nodes[i] = dataclasses.replace(known, builders=found.builders)
+                self.nodes[i] = self._with_found(known, found)
                 return
         settings = self._settings({}, loc, page, frozenset())
-        ssh, collect = settings.get("ssh"), settings.get("collect")
         if any(value is None for value in settings.values()):
             return
         name = unique_name(found, {node.name for node in self.nodes})
-        spec = dataclasses.replace(
-            found,
-            name=name,
-            endpoint=_with_ssh(found.endpoint, ssh or SshSettings()),
-            collect=_collect(collect or CollectSettings()),
+        self._take(dataclasses.replace(found, name=name), settings)
+        self._found.add(name)
+
+    def _with_found(self, known: model.NodeSpec, found: model.NodeSpec) -> model.NodeSpec:
+        """What is known of a node, and what the store knows of it that the file does not say."""
+        both = same_endpoint_once((known, found))[0]
+        if known.name in self._found:
+            return both
+        if known.builders is None:
+            self._selected.add(known.name)
+        selected = both.builders if known.name in self._selected else known.builders
+        return dataclasses.replace(known, builders=selected)
+
+    def _take(self, spec: model.NodeSpec, settings: dict[str, Any]) -> None:
+        """Take a node in, with the settings that hold for it."""
+        prune: PruneSettings | None = settings.get("prune")
+        orphans: OrphanSettings | None = settings.get("orphans")
+        self.nodes.append(
+            dataclasses.replace(
+                spec,
+                endpoint=_with_ssh(spec.endpoint, settings["ssh"]),
+                collect=model.CollectSettings(**settings["collect"].model_dump()),
+                labels=MappingProxyType({**self.labels, **spec.labels}),
+                prune=_prune(prune) if prune else None,
+                orphans_remove_after=orphans.remove_after if orphans else None,
+            )
         )
-        self.nodes.append(spec)
-        for key, kept in (("prune", self.prune), ("canary", self.canary)):
-            if key in settings:
-                kept[name] = settings[key]
+        if "canary" in settings:
+            self.canary[spec.name] = settings["canary"]
 
     def _settings(
         self, raw: dict[str, Any], loc: Loc, page: Page, told: frozenset[tuple[Loc, str]]
@@ -92,10 +121,10 @@ class Farm:
         settings: dict[str, Any] = {}
         for key, section in _OVERRIDES.items():
             own = raw.get(key)
-            if own is False or (own is not None and not isinstance(own, dict)):
-                continue
+            if own is not None and not isinstance(own, dict):
+                continue  # false, or a mistake that is told of already
             merged = merge(self.top.get(key), own) if own is not None else self.top.get(key)
-            if merged is None and section in (PruneSettings, CanarySettings):
+            if merged is None and key in _SWITCHED:
                 continue
             clean = without_nulls(merged if isinstance(merged, dict) else {})
             settings[key], problems = validate(section, clean, self.places, (key,))
@@ -105,19 +134,18 @@ class Farm:
                     page.problem(below, message)
         return settings
 
-    def _spec(self, entry: NodeEntry, settings: dict[str, Any]) -> model.NodeSpec:
+    def _spec(self, entry: NodeEntry) -> model.NodeSpec:
         address = parse_address(entry.endpoint)
         remote = entry.driver == "remote"
         tls = _tls_files(entry.tls) if isinstance(entry.tls, TlsSettings) else None
         return model.NodeSpec(
             name=entry.name or address.host or self.hostname,
-            endpoint=_with_ssh(address.endpoint(tls=tls, remote=remote), settings["ssh"]),
+            endpoint=address.endpoint(tls=tls, remote=remote),
             remote=remote,
             platforms=tuple(dict.fromkeys(entry.platforms)),
             builders=entry.builders,
             disk=model.DiskSettings(entry.disk.path, entry.disk.node_exporter),
-            collect=_collect(settings["collect"]),
-            labels=MappingProxyType(dict(entry.labels)),
+            labels=entry.labels,
         )
 
     def _unique(self, raw: dict[str, Any], loc: Loc, page: Page) -> None:
@@ -171,8 +199,34 @@ def _tls_files(tls: TlsSettings) -> model.TlsFiles:
     return model.TlsFiles(tls.ca, tls.cert, tls.key, tls.server_name)
 
 
-def _collect(settings: CollectSettings) -> model.CollectSettings:
-    return model.CollectSettings(**settings.model_dump())
+def _prune(settings: PruneSettings) -> model.PruneSettings:
+    keep, when, critical = settings.keep_storage, settings.when, settings.critical
+    return model.PruneSettings(
+        keep_storage=model.Threshold(keep.bytes, _share(keep)),
+        when=model.PruneTriggers(
+            cache_above=_threshold(when.cache_above),
+            disk_free_below=_threshold(when.disk_free_below),
+            inodes_free_below=_share(when.inodes_free_below),
+            full_within=when.full_within,
+        ),
+        critical=model.PruneCritical(
+            disk_free_below=_threshold(critical.disk_free_below),
+            inodes_free_below=_share(critical.inodes_free_below),
+        ),
+        wait_for_idle=settings.wait_for_idle,
+        cooldown=settings.cooldown,
+        all=settings.all,
+        filters=settings.filters,
+        dry_run=settings.dry_run,
+    )
+
+
+def _threshold(size: Size | None) -> model.Threshold | None:
+    return model.Threshold(size.bytes, _share(size)) if size else None
+
+
+def _share(size: Size | None) -> float | None:
+    return size.percent / 100 if size and size.percent is not None else None
 
 
 def _with_ssh(endpoint: model.Endpoint, ssh: SshSettings) -> model.Endpoint:

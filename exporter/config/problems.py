@@ -11,6 +11,12 @@ Loc = tuple[str | int, ...]
 """The way to a value: keys and list indices, outermost first."""
 
 
+class Unset(str):
+    """Text in place of a value that can't be had, and that a problem was written down for."""
+
+    __slots__ = ()
+
+
 def dotted(loc: Loc) -> str:
     """``("nodes", 2, "tls", "ca")`` → ``nodes[2].tls.ca``."""
     text = ""

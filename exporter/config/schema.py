@@ -7,7 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from exporter.config.actions import CanaryOverride, CanarySettings, PruneOverride, PruneSettings
+from exporter.config.actions import (
+    CanaryOverride,
+    CanarySettings,
+    OrphanSettings,
+    PruneOverride,
+    PruneSettings,
+)
 from exporter.config.alerts import AlertingSettings, Labels
 from exporter.config.endpoints import parse_address
 from exporter.config.fields import HttpUrl, Platform, Section, Text
@@ -16,9 +22,9 @@ from exporter.config.sections import (
     CollectSettings,
     LogSettings,
     SshSettings,
-    StorageSettings,
     Tls,
 )
+from exporter.config.storage import StorageSettings
 
 _NAME = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
@@ -31,6 +37,9 @@ def _scheme(info: ValidationInfo) -> str:
 
 def _switch(value: Any) -> str:
     return "~off" if value is False else "~on"
+
+
+_Off = Annotated[Literal[False], Tag("~off")]
 
 
 def _driver(value: Any) -> Any:
@@ -93,22 +102,20 @@ class NodeEntry(Section):
     collect: CollectSettings | None = Field(
         default=None, description="Changes of the top-level `collect` for this node, key by key."
     )
-    prune: (
-        Annotated[
-            Annotated[PruneOverride, Tag("~on")] | Annotated[Literal[False], Tag("~off")],
-            Discriminator(_switch),
-        ]
-        | None
+    prune: Annotated[Annotated[PruneOverride, Tag("~on")] | _Off, Discriminator(_switch)] | None = (
+        Field(
+            default=None,
+            description="Changes of the top-level `prune` for this node, key by key. false: never.",
+        )
+    )
+    orphans: (
+        Annotated[Annotated[OrphanSettings, Tag("~on")] | _Off, Discriminator(_switch)] | None
     ) = Field(
         default=None,
-        description="Changes of the top-level `prune` for this node, key by key. false: never.",
+        description="Changes of the top-level `orphans` for this node. false: never removed.",
     )
     canary: (
-        Annotated[
-            Annotated[CanaryOverride, Tag("~on")] | Annotated[Literal[False], Tag("~off")],
-            Discriminator(_switch),
-        ]
-        | None
+        Annotated[Annotated[CanaryOverride, Tag("~on")] | _Off, Discriminator(_switch)] | None
     ) = Field(
         default=None,
         description="Changes of the top-level `canary` for this node, key by key. false: none.",
@@ -178,6 +185,10 @@ class ConfigFile(Section):
     prune: PruneSettings | None = Field(
         default=None,
         description="When and how far caches are pruned. Absent: nothing is ever pruned.",
+    )
+    orphans: OrphanSettings = Field(
+        default=OrphanSettings(),
+        description="What becomes of state volumes that no builder uses any more.",
     )
     canary: CanarySettings | None = Field(
         default=None, description="Small builds that test the nodes. Absent: none."

@@ -1,4 +1,4 @@
-"""The configuration file: how nodes are reached, how often they are looked at, log, storage."""
+"""The configuration file: how nodes are reached, how often they are looked at, log."""
 
 from __future__ import annotations
 
@@ -139,33 +139,6 @@ class BuildxSettings(Section):
     builders: tuple[Text, ...] = Field(
         default=(), description="Builders whose nodes are watched too (see `docker buildx ls`)."
     )
-
-
-class StorageSettings(Section):
-    """Where history and the state of alerts are kept."""
-
-    url: SecretStr | None = Field(
-        default=None,
-        description="sqlite:///path or postgresql://user@host/database. Default: an SQLite file "
-        "under $XDG_STATE_HOME. Put a password in as ${NAME}.",
-        examples=["sqlite:////var/lib/buildfarm-exporter/state.db"],
-    )
-    url_file: SecretFile | None = Field(default=None, description="A file that holds the URL.")
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _database(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        scheme, separator, rest = value.partition("://")
-        kind = scheme.partition("+")[0]
-        if not separator or kind not in {"sqlite", "postgresql"}:
-            raise ValueError("must be sqlite:///path or postgresql://user@host/database")
-        if kind == "sqlite" and not rest.startswith("/"):
-            raise ValueError("an SQLite file has no host; write sqlite:///path, with three slashes")
-        if kind == "postgresql" and not rest.rpartition("@")[2].strip("/"):
-            raise ValueError("names no host; write postgresql://user@host/database")
-        return value
 
 
 def _lower(value: Any) -> Any:

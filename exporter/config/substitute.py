@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exporter.config.files import Places, read_secret
-from exporter.config.problems import Loc, Page, Quote
+from exporter.config.problems import Loc, Page, Quote, Unset
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([^}]*)(\})?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -36,7 +36,7 @@ def environment(
             return {key: walk(item, (*loc, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [walk(item, (*loc, i)) for i, item in enumerate(value)]
-        if isinstance(value, str) and "$" in value:
+        if isinstance(value, str) and "$" in value and not isinstance(value, Unset):
             return text(value, loc)
         return value
 
@@ -62,12 +62,6 @@ def environment(
         return Unset(value) if missing else result
 
     return walk(data, ())
-
-
-class Unset(str):
-    """Text that lacks a variable of the environment. That is said already."""
-
-    __slots__ = ()
 
 
 def secret_files(data: Any, places: Places, page: Page, *, of_nodes: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Sizes and durations as people write them in the configuration file.
 
-A size is bytes (``10GB``, ``512MiB``, ``4096``) or a share of a filesystem (``15%``). ``kB`` to
+A size is bytes (``10GB``, ``512MiB``, ``4096B``) or a share of a filesystem (``15%``). ``kB`` to
 ``PB`` count in thousands, ``KiB`` to ``PiB`` in 1024s. A duration is written as in Prometheus:
 ``15s``, ``2m``, ``1h30m``, ``7d``.
 """
@@ -8,10 +8,12 @@ A size is bytes (``10GB``, ``512MiB``, ``4096``) or a share of a filesystem (``1
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-SIZE_PATTERN = r"(\d+(\.\d+)?) ?([kKMGTP]i?)?[bB]|\d+|\d+(\.\d+)? ?%"
+BYTES_PATTERN = r"\d+(\.\d+)? ?([kKmMgGtTpP]i?)?[bB]"
+SHARE_PATTERN = r"\d+(\.\d+)? ?%"
 DURATION_PATTERN = r"(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?"
 
 _BYTES = {
@@ -64,18 +66,12 @@ class Size:
         """The bytes or the percent: for comparing two sizes of the same kind."""
         return self.bytes if self.bytes is not None else self.percent or 0.0
 
-    def of(self, total: int) -> int:
-        """The size in bytes on a filesystem of ``total`` bytes (or inodes of ``total`` inodes)."""
-        if self.bytes is not None:
-            return self.bytes
-        return int(total * (self.percent or 0.0) / 100)
-
     def __str__(self) -> str:
         return format_size(self)
 
 
-def parse_size(value: object) -> Size:
-    """Read a size. A whole number is bytes.
+def parse_size(value: object, units: Sequence[str] = ("GB", "MiB", "%")) -> Size:
+    """Read a size. Only nothing (``0``) goes without a unit; ``units`` are then proposed.
 
     Raises:
         ValueError: with a sentence that says how to write one.
@@ -89,6 +85,8 @@ def parse_size(value: object) -> Size:
     if isinstance(value, bool) or match is None or unit == "ib" or fraction_of_byte:
         raise ValueError(f"{_shown(value)} is not a size; write 10GB, 512MiB or 15%")
     number = Decimal(match[1])
+    if not unit and number:
+        raise ValueError(f"{_shown(value)} has no unit; write {_with_units(number, units)}")
     if unit == "%":
         if number > 100:
             raise ValueError(f"{_shown(value)} is more than the whole filesystem; write 15%")
@@ -145,6 +143,11 @@ def _instead(value: object) -> str:
     if not isinstance(value, bool) and re.fullmatch(r"[1-9]\d*", number, re.ASCII):
         return f"write {number}s for {number} seconds"
     return "write 15s, 2m, 6h or 7d"
+
+
+def _with_units(number: Decimal, units: Sequence[str]) -> str:
+    *others, last = (f"{number}{unit}" for unit in units if unit != "%" or number <= 100)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _shown(value: object) -> str:

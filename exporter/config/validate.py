@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from exporter.config.actions import NO_TRIGGER
 from exporter.config.fields import Section
 from exporter.config.files import Places
-from exporter.config.problems import Loc
-from exporter.config.substitute import Unset
+from exporter.config.problems import Loc, Unset
 
 S = TypeVar("S", bound=Section)
 
@@ -34,6 +34,7 @@ _HINTS = {
 _REQUIRED = {
     "endpoint": "is missing: where the node is, for example ssh://builder@node1.example.com",
     "keep_storage": "is missing: how much of the cache to keep, for example 20GB",
+    "when": NO_TRIGGER,
 }
 _MAPPINGS = {"model_type", "model_attributes_type", "dict_type", "dataclass_type"}
 _LISTS = {"list_type", "tuple_type", "iterable_type"}
@@ -82,7 +83,8 @@ def _message(model: type[Section], at: Loc, value: Any, finding: Mapping[str, An
     if kind in _MAPPINGS:
         if last == "tls":
             return "must be {ca: …, cert: …, key: …}, or false for plain TCP"
-        return "must be a mapping (key: value)"
+        hint = "; to switch it off, leave it out" if value is False else ""
+        return f"must be a mapping (key: value){hint}"
     if kind in _LISTS:
         return "must be a list"
     if kind == "literal_error":
@@ -96,9 +98,11 @@ def _message(model: type[Section], at: Loc, value: Any, finding: Mapping[str, An
 
 def unknown_key(key: str, known: list[str]) -> str:
     """What to say of a key that nobody knows: the one that was probably meant, or all of them."""
-    near = difflib.get_close_matches(key.lower(), known, 1)
+    spelled = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(key.lower(), spelled, 1)
+    near = near or [name for name in spelled if name.startswith(key.lower())]
     if near:
-        return f"unknown key; did you mean '{near[0]}'?"
+        return f"unknown key; did you mean '{spelled[near[0]]}'?"
     hint = _HINTS.get(key.lower())
     if hint and ("'endpoint'" not in hint or "endpoint" in known):
         return f"unknown key; {hint}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from exporter.config.problems import Loc
+from exporter.config.problems import Loc, Unset
 
 # libyaml is many times faster on a file of a thousand nodes; its messages are shorter.
 _Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -39,17 +39,25 @@ def parse(text: str) -> Tree:
         line = text.count("\n", 0, error.position) + 1
         return Tree(problems=[(line, (), "not valid YAML: a control character")])
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
         message = _message(error)
+        # What is not closed is best looked for where it was opened.
+        mark = error.context_mark if message == _NOT_CLOSED else error.problem_mark
         return Tree(problems=[(mark.line + 1 if mark else 1, (), f"not valid YAML: {message}")])
     except RecursionError:
         return Tree(problems=[(1, (), "not valid YAML: nested too deeply")])
+
+
+_NOT_CLOSED = "the quote or bracket that opens here is not closed, or a ',' in it is missing"
+_TAG = "tag:yaml.org,2002:"
 
 
 def _message(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "can't be read").strip()
     if "'\\t'" in problem:
         return "a tab can't indent; use spaces"
+    opened = (error.context or "").startswith(("while parsing a flow", "while scanning a quoted"))
+    if error.context_mark and opened:
+        return _NOT_CLOSED
     if "but found another document" in problem or "expected a single document" in (
         error.context or ""
     ):
@@ -83,7 +91,9 @@ class _Builder:
         self._tree.lines.setdefault(loc, line)
         if any(node is outer for outer in self._inside):
             self._tree.problems.append((line, loc, "an alias (*) inside of what it stands for"))
-            return None
+            return Unset()
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
+            return self._unknown_tag(node, loc)
         self._inside.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -132,10 +142,15 @@ class _Builder:
         try:
             return self._loader.construct_object(node)
         except yaml.constructor.ConstructorError:
-            self._tree.problems.append((line, loc, f"unknown tag '{node.tag}'"))
+            return self._unknown_tag(node, loc)
         except ValueError:
             self._tree.problems.append((line, loc, "can't be read; put it in quotes"))
-        return None
+        return Unset()
+
+    def _unknown_tag(self, node: yaml.Node, loc: Loc) -> Unset:
+        tag = node.tag.replace(_TAG, "!!")
+        self._tree.problems.append((node.start_mark.line + 1, loc, f"unknown tag '{tag}'"))
+        return Unset()
 
 
 def _is_text(key: yaml.Node) -> bool:
