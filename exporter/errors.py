@@ -75,3 +75,7 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class StorageError(Exception):
+    """The database can't be opened, read or written. The text has no password in it."""

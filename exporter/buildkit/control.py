@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
 
-import h2.exceptions
-from grpclib.client import UnaryUnaryMethod
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError, StreamTerminatedError
+from google.protobuf.message import DecodeError, Message
 
 from exporter.buildkit import control_pb2 as pb
-from exporter.buildkit.channel import DuplexChannel
-from exporter.errors import Layer, NodeError, Reason, RemoteError, UnsupportedError
+from exporter.buildkit.channel import Channel
+from exporter.errors import Layer, NodeError, Reason, UnsupportedError
 from exporter.transports.duplex import Duplex
+
+Reply = TypeVar("Reply", bound=Message)
 
 _SERVICE = "/moby.buildkit.v1.Control"
 
 
 class Control:
-    """One BuildKit daemon, reached by ``dial``. The stream is kept and made again when it broke.
+    """One BuildKit daemon, reached by ``dial``. The connection is kept, and made again when lost.
 
     No method has a deadline: the caller sets one. Errors are
     :class:`~exporter.errors.NodeError` of the layer buildkit, or of a lower one when ``dial``
@@ -30,63 +30,98 @@ class Control:
     def __init__(self, dial: Callable[[], Awaitable[Duplex]], name: str) -> None:
         self._dial = dial
         self._name = name
-        self._channel: DuplexChannel | None = None
+        self._channel: Channel | None = None
+        self._dialling = asyncio.Lock()
 
     async def info(self) -> pb.InfoResponse:
         """Ask for the daemon's version (``Info``, since BuildKit 0.12).
 
         :raises UnsupportedError: by an older daemon, which thereby answered.
         """
-        reply: pb.InfoResponse = await self._call("Info", pb.InfoRequest(), pb.InfoResponse)
-        return reply
+        return await self._call("Info", pb.InfoRequest(), pb.InfoResponse)
 
     async def list_workers(self) -> list[pb.WorkerRecord]:
         """List the workers (``ListWorkers``); a daemon nearly always has one."""
-        reply: pb.ListWorkersResponse = await self._call(
-            "ListWorkers", pb.ListWorkersRequest(), pb.ListWorkersResponse
-        )
-        return list(reply.record)
+        request = pb.ListWorkersRequest()
+        return list((await self._call("ListWorkers", request, pb.ListWorkersResponse)).record)
 
-    async def disk_usage(self) -> list[pb.UsageRecord]:
+    async def disk_usage(self, filters: Sequence[str] = ()) -> list[pb.UsageRecord]:
         """List the cache's records (``DiskUsage``), those shared with images too."""
-        reply: pb.DiskUsageResponse = await self._call(
-            "DiskUsage", pb.DiskUsageRequest(), pb.DiskUsageResponse
-        )
-        return list(reply.record)
+        request = pb.DiskUsageRequest(filter=filters)
+        return list((await self._call("DiskUsage", request, pb.DiskUsageResponse)).record)
 
-    async def _call(self, method: str, request: Any, reply_type: type[Any]) -> Any:
-        if self._channel is None:
-            self._channel = DuplexChannel(self._dial, f"buildkit/{self._name}")
-        channel = self._channel
-        call = UnaryUnaryMethod[Any, Any](
-            channel, f"{_SERVICE}/{method}", type(request), reply_type
-        )
+    async def prune(
+        self,
+        keep_bytes: int,
+        *,
+        all: bool = False,  # noqa: A002 - BuildKit's and the command line's own word
+        filters: Sequence[str] = (),
+        empty: bool = False,
+    ) -> AsyncGenerator[pb.UsageRecord, None]:
+        """Shrink the cache to ``keep_bytes``, least recently used first; yield what is removed.
+
+        Only the field that every version of BuildKit takes for "keep so much" is ever sent: the
+        later ones are ignored by older daemons, to which the request then means "remove all".
+
+        :raises ValueError: without ``empty`` for a size that means the same.
+        """
+        if keep_bytes <= 0 and not empty:
+            raise ValueError(f"keeping {keep_bytes} bytes would empty the cache; say so by empty")
+        request = pb.PruneRequest(filter=filters, all=all, reservedSpace=0 if empty else keep_bytes)
+        async with aclosing(self._stream("Prune", request, pb.UsageRecord)) as records:
+            async for record in records:
+                yield record
+
+    async def running_builds(self) -> int | None:
+        """Count the builds under way; ``None`` from a daemon that does not tell (before 0.11)."""
+        request = pb.BuildHistoryRequest(ActiveOnly=True, EarlyExit=True)
+        refs = set()
         try:
-            return await call(request)
-        except GRPCError as error:
-            raise self._remote(method, error) from error
-        except (StreamTerminatedError, h2.exceptions.ProtocolError, OSError) as error:
-            self.close()
-            if channel.failure is not None:
-                raise channel.failure from error
-            raise NodeError(
-                Layer.BUILDKIT, Reason.BUILDKIT, f"{self._name}: BuildKit ended the connection"
-            ) from error
-        except (NodeError, asyncio.CancelledError):
-            # After a deadline nothing is known of the stream; the next call opens another.
-            self.close()
-            raise
+            async with aclosing(
+                self._stream("ListenBuildHistory", request, pb.BuildHistoryEvent)
+            ) as events:
+                async for event in events:
+                    if event.type == pb.STARTED:
+                        refs.add(event.record.Ref)
+                    else:
+                        refs.discard(event.record.Ref)
+        except UnsupportedError:
+            return None
+        return len(refs)
 
-    def _remote(self, method: str, error: GRPCError) -> NodeError:
-        said = f"{self._name}: {method}: {error.message or error.status.name}"
-        if error.status is Status.UNIMPLEMENTED:
-            return UnsupportedError(Layer.BUILDKIT, Reason.BUILDKIT, said)
-        refused = error.status in (Status.PERMISSION_DENIED, Status.UNAUTHENTICATED)
-        reason = Reason.PERMISSION if refused else Reason.BUILDKIT
-        return RemoteError(Layer.BUILDKIT, reason, said, error.status.value)
+    async def _call(self, method: str, request: Message, kind: type[Reply]) -> Reply:
+        channel = await self._connected()
+        data = await channel.unary(f"{_SERVICE}/{method}", request.SerializeToString())
+        return self._parse(method, kind, data)
+
+    async def _stream(
+        self, method: str, request: Message, kind: type[Reply]
+    ) -> AsyncGenerator[Reply, None]:
+        channel = await self._connected()
+        replies = channel.stream(f"{_SERVICE}/{method}", request.SerializeToString())
+        async with aclosing(replies):
+            async for data in replies:
+                yield self._parse(method, kind, data)
+
+    def _parse(self, method: str, kind: type[Reply], data: bytes) -> Reply:
+        try:
+            return kind.FromString(data)
+        except DecodeError as error:
+            raise NodeError(
+                Layer.BUILDKIT, Reason.PROTOCOL, f"{self._name}: {method}: not the message expected"
+            ) from error
+
+    async def _connected(self) -> Channel:
+        channel = self._channel
+        if channel is None or not channel.usable:
+            async with self._dialling:
+                channel = self._channel
+                if channel is None or not channel.usable:
+                    channel = self._channel = Channel(await self._dial(), self._name)
+        return channel
 
     def close(self) -> None:
-        """Give the stream up."""
+        """Give the connection up."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()

@@ -49,18 +49,25 @@ class NodeClient:
 
         :raises NodeError: when the builder does not run.
         """
+        if builder.name not in self._controls or not builder.running:
+            self._controls[builder.name] = self.new_control(builder)
+        return self._controls[builder.name]
+
+    def new_control(self, builder: Builder) -> Control:
+        """Return another client of a builder, with a connection of its own; the caller closes it.
+
+        :raises NodeError: when the builder does not run.
+        """
         if not builder.running:
             what = "does not run" if builder.container else "is gone"
             raise NodeError(
                 Layer.BUILDKIT, Reason.BUILDKIT, f"the container of builder {builder.name} {what}"
             )
-        if builder.name not in self._controls:
 
-            async def dial() -> Duplex:
-                return await self._dial(builder)
+        async def dial() -> Duplex:
+            return await self._dial(builder)
 
-            self._controls[builder.name] = Control(dial, f"{self.spec.name}/{builder.name}")
-        return self._controls[builder.name]
+        return Control(dial, f"{self.spec.name}/{builder.name}")
 
     async def _dial(self, builder: Builder) -> Duplex:
         if self.engine is None:

@@ -18,6 +18,9 @@ from exporter.transports.duplex import Duplex
 # Engine 29 refuses anything below 1.44, Engine 20.10 knows nothing above 1.41.
 NEWEST_API = (1, 51)
 
+# Before it, GET /system/df knew no "type" and measured everything.
+_DF_BY_TYPE = (1, 42)
+
 _MAX_IDLE = 2
 
 # The kernel's names of machines (``GET /info``) in Go's words.
@@ -55,7 +58,7 @@ class Engine:
     def __init__(self, dial: Callable[[], Awaitable[Duplex]]) -> None:
         self._dial = dial
         self._idle: list[HttpConnection] = []
-        self._api: str | None = None
+        self._api: tuple[int, int] | None = None
 
     async def ping(self) -> None:
         """Return when the Engine answers; learn its API version on the way."""
@@ -67,8 +70,7 @@ class Engine:
             raise NodeError(
                 Layer.ENGINE, Reason.PROTOCOL, "what answers is not a Docker Engine"
             ) from error
-        version = min((major, minor), NEWEST_API)
-        self._api = f"{version[0]}.{version[1]}"
+        self._api = min((major, minor), NEWEST_API)
 
     async def info(self) -> EngineInfo:
         """Read ``GET /info``: version, architecture and where Docker keeps its data."""
@@ -76,7 +78,7 @@ class Engine:
         machine = str(info.get("Architecture", ""))
         return EngineInfo(
             version=str(info.get("ServerVersion", "")),
-            api_version=self._api or "",
+            api_version=_text(await self._version()),
             os=str(info.get("OSType", "")),
             arch=_ARCHITECTURES.get(machine, machine),
             root=str(info.get("DockerRootDir", "")),
@@ -126,6 +128,16 @@ class Engine:
             if row.get("UsageData")
         }
 
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume; the Engine refuses while a container has it."""
+        await self._send("DELETE", await self._versioned(f"/volumes/{quote(name, safe='')}"))
+
+    async def images_size(self) -> int | None:
+        """Bytes of all image layers; ``None`` before API 1.42, which would measure all else too."""
+        if await self._version() < _DF_BY_TYPE:
+            return None
+        return int((await self._json("GET", "/system/df", {"type": "image"}))["LayersSize"])
+
     async def open_grpc(self) -> Duplex:
         """Open HTTP/2 to the embedded BuildKit (``POST /grpc``, upgraded to h2c)."""
         return await self._upgrade("/grpc", "h2c")
@@ -161,20 +173,25 @@ class Engine:
                 Layer.ENGINE, Reason.PROTOCOL, f"the answer to {path} is not JSON"
             ) from error
 
-    async def _versioned(self, path: str, query: Mapping[str, str] | None = None) -> str:
+    async def _version(self) -> tuple[int, int]:
         if self._api is None:
             await self.ping()
-        return f"/v{self._api}{path}" + (f"?{urlencode(query)}" if query else "")
+        assert self._api is not None
+        return self._api
+
+    async def _versioned(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        version = _text(await self._version())
+        return f"/v{version}{path}" + (f"?{urlencode(query)}" if query else "")
 
     async def _send(self, method: str, target: str, body: bytes | None = None) -> Response:
         """Make one request over an idle connection, or a new one where none is left."""
         while True:
-            kept = bool(self._idle)
-            connection = self._idle.pop() if kept else HttpConnection(await self._dial())
+            kept = self._take_idle()
+            connection = kept or HttpConnection(await self._dial())
             try:
                 response = await connection.request(method, target, body)
             except NodeError as error:
-                # The Engine may have closed an idle connection: that says nothing about it.
+                # The Engine may be closing an idle connection: that says nothing about it.
                 if kept and method == "GET" and error.reason is Reason.PROTOCOL:
                     continue
                 raise
@@ -185,6 +202,14 @@ class Engine:
                     connection.close()
             _check(target, response)
             return response
+
+    def _take_idle(self) -> HttpConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reusable:
+                return connection
+            connection.close()
+        return None
 
     async def _upgrade(
         self, path: str, protocol: str, body: Mapping[str, Any] | None = None
@@ -205,6 +230,10 @@ class Engine:
                 f"the Engine does not switch to {protocol} (a proxy in between?)",
             )
         return answer
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _check(target: str, response: Response) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import h11
 
 from exporter.errors import Layer, NodeError, Reason
-from exporter.transports.duplex import Duplex, PrefixedDuplex
+from exporter.transports.duplex import Duplex
 
 _CHUNK = 65536
 
@@ -37,7 +37,8 @@ class HttpConnection:
     @property
     def reusable(self) -> bool:
         """Whether another request may follow."""
-        return self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
+        idle = self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
+        return idle and not self._duplex.ended
 
     def close(self) -> None:
         """Give the connection up."""
@@ -69,7 +70,8 @@ class HttpConnection:
             event = await self._next_event()
             if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 rest, _ = self._http.trailing_data
-                return PrefixedDuplex(bytes(rest), self._duplex)
+                self._duplex.unread(bytes(rest))
+                return self._duplex
             if isinstance(event, h11.Response):
                 parts = []
                 while not isinstance(data := await self._next_event(), h11.EndOfMessage):

@@ -14,53 +14,56 @@ from exporter.transports.duplex import Duplex
 
 _HEADER = struct.Struct(">BxxxL")
 _STDOUT, _STDERR = 1, 2
-_CHUNK = 65536
 _STDERR_KEPT = 4096
 
 
-class RawStream:
+class RawStream(Duplex):
     """A command's stdout and stdin as a :class:`~exporter.transports.duplex.Duplex`."""
 
     def __init__(self, inner: Duplex) -> None:
+        super().__init__()
         self._inner = inner
-        self._buffer = bytearray()
+        self._head = b""
         self._left = 0
         self._stream = _STDOUT
         self._stderr = bytearray()
+        inner.forward(self)
 
     @property
     def stderr(self) -> str:
         """What the command said on stderr so far, its last 4 KiB."""
         return self._stderr.decode(errors="replace").strip()
 
-    async def read(self, n: int) -> bytes:
-        """Return up to ``n`` bytes of stdout, ``b""`` when the command ended."""
-        while True:
-            while self._left == 0:
-                if len(self._buffer) >= _HEADER.size:
-                    self._stream, self._left = _HEADER.unpack_from(self._buffer)
-                    del self._buffer[: _HEADER.size]
-                    if self._stream > _STDERR:
-                        raise NodeError(
-                            Layer.ENGINE, Reason.PROTOCOL, "the exec stream has a bad frame"
-                        )
-                elif not await self._more():
-                    return b""
-            if not self._buffer and not await self._more():
-                return b""
-            size = min(self._left, len(self._buffer), n)
-            data = bytes(self._buffer[:size])
-            del self._buffer[:size]
-            self._left -= size
-            if self._stream == _STDOUT:
-                return data
-            self._stderr += data
+    def data_received(self, data: bytes) -> None:
+        """Take the Engine's frames apart."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        start = 0
+        while start < len(data):
+            if self._left == 0:
+                if len(data) - start < _HEADER.size:
+                    self._head = data[start:]
+                    return
+                self._stream, self._left = _HEADER.unpack_from(data, start)
+                if self._stream > _STDERR:
+                    self.end(
+                        NodeError(Layer.ENGINE, Reason.PROTOCOL, "the exec stream has a bad frame")
+                    )
+                    self.close()
+                    return
+                start += _HEADER.size
+            piece = data[start : start + self._left]
+            start += len(piece)
+            self._left -= len(piece)
+            if self._stream != _STDERR:
+                self.feed(piece)
+                continue
+            self._stderr += piece
             del self._stderr[:-_STDERR_KEPT]
 
-    async def _more(self) -> bool:
-        data = await self._inner.read(_CHUNK)
-        self._buffer += data
-        return bool(data)
+    def end_received(self, failure: NodeError | None) -> None:
+        """End with the stream below."""
+        self.end(failure)
 
     def write(self, data: bytes) -> None:
         """Put bytes into the send buffer to the command's stdin."""
@@ -70,6 +73,11 @@ class RawStream:
         """Wait until the send buffer has room again."""
         await self._inner.drain()
 
+    def hold(self, held: bool) -> None:
+        """Keep the Engine from sending, or let it go on."""
+        self._inner.hold(held)
+
     def close(self) -> None:
         """Let go of the command: its stdin ends."""
+        self.end()
         self._inner.close()

@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from typing import Any, cast
 
 import asyncssh
 
 from exporter.errors import Layer, NodeError, Reason, UnsupportedError
 from exporter.model import Certificates, Disk, SshEndpoint
 from exporter.transports.base import Backoff
-from exporter.transports.duplex import Duplex, StreamDuplex
+from exporter.transports.duplex import Duplex
+from exporter.transports.ssh_channel import ChannelDuplex, is_daemon
 from exporter.transports.ssh_connect import SshConnection, connect, ssh_error
 from exporter.transports.ssh_diagnose import why_refused
 
 _SOCKETS = {
     Layer.ENGINE: "/var/run/docker.sock",
     Layer.BUILDKIT: "/run/buildkit/buildkitd.sock",
-}
-
-# What makes each daemon say something: an HTTP request, or HTTP/2's preface with no settings.
-_HELLO = {
-    Layer.ENGINE: b"HEAD /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n",
-    Layer.BUILDKIT: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0",
 }
 
 
@@ -62,7 +58,17 @@ class SshTransport:
                 self._connect(), name=f"connect/{self._endpoint.url}"
             )
             self._connecting.add_done_callback(_retrieve)
-        return await asyncio.shield(self._connecting)
+        attempt = self._connecting
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if not attempt.cancelled() or (waiting is not None and waiting.cancelling()):
+                raise
+            # The attempt was ended, not who waits for it.
+            raise NodeError(
+                Layer.TRANSPORT, Reason.PROTOCOL, f"{self._endpoint.url}: connecting was given up"
+            ) from None
 
     async def _connect(self) -> SshConnection:
         try:
@@ -82,7 +88,10 @@ class SshTransport:
         if self._by_command:
             return await self._run(connection)
         try:
-            reader, writer = await connection.client.open_unix_connection(self._socket)
+            _, session = await connection.client.create_unix_connection(
+                self._channel_duplex, self._socket
+            )
+            return cast(ChannelDuplex, session)
         except asyncssh.ChannelOpenError as refusal:
             failure = await why_refused(self._sftp_client, self._socket, self._daemon)
             if failure.reason is not Reason.FORWARDING:
@@ -94,8 +103,14 @@ class SshTransport:
             self._by_command = True
             return stream
         except (OSError, asyncssh.Error) as error:
-            raise ssh_error(error, self._endpoint) from error
-        return StreamDuplex(reader, writer, lambda error: ssh_error(error, self._endpoint))
+            raise self._translate(error) from error
+
+    def _channel_duplex(self) -> Any:
+        """Make what asyncssh calls a session; it has such a session's methods."""
+        return ChannelDuplex(self._translate)
+
+    def _translate(self, error: Exception) -> NodeError:
+        return ssh_error(error, self._endpoint)
 
     async def _run(self, connection: SshConnection) -> Duplex:
         """Reach the socket through a command on the node, where forwarding is refused."""
@@ -104,17 +119,20 @@ class SshTransport:
             command = f"docker -H {address} system dial-stdio"
         else:
             command = f"buildctl --addr {address} dial-stdio"
+        if not self._by_command and not await is_daemon(
+            await self._start(connection, command), self._daemon
+        ):
+            raise NodeError(self._daemon, Reason.FORWARDING, "the command does not help")
+        return await self._start(connection, command)
+
+    async def _start(self, connection: SshConnection, command: str) -> Duplex:
         try:
-            if not self._by_command:
-                trial = await connection.client.create_process(command, encoding=None)
-                if not await _answers(trial, _HELLO[self._daemon]):
-                    raise NodeError(self._daemon, Reason.FORWARDING, "the command does not help")
-            process = await connection.client.create_process(command, encoding=None)
+            _, session = await connection.client.create_session(
+                self._channel_duplex, command, encoding=None
+            )
         except (OSError, asyncssh.Error) as error:
-            raise ssh_error(error, self._endpoint) from error
-        return StreamDuplex(
-            process.stdout, process.stdin, lambda error: ssh_error(error, self._endpoint)
-        )
+            raise self._translate(error) from error
+        return cast(ChannelDuplex, session)
 
     async def _sftp_client(self) -> asyncssh.SFTPClient:
         connection = await self._kept()
@@ -124,7 +142,7 @@ class SshTransport:
                     self._sftp = await connection.client.start_sftp_client()
                 except (OSError, asyncssh.Error) as error:
                     if connection.closed:
-                        raise ssh_error(error, self._endpoint) from error
+                        raise self._translate(error) from error
                     raise UnsupportedError(
                         Layer.TRANSPORT,
                         Reason.PROTOCOL,
@@ -141,7 +159,7 @@ class SshTransport:
             return  # a refusal is an answer as well
         except asyncssh.SFTPError as error:
             if isinstance(error, asyncssh.SFTPNoConnection | asyncssh.SFTPConnectionLost):
-                raise ssh_error(error, self._endpoint) from error
+                raise self._translate(error) from error
 
     async def statvfs(self, path: str) -> Disk:
         """Look at the filesystem by the ``statvfs@openssh.com`` request of SFTP."""
@@ -164,7 +182,7 @@ class SshTransport:
             ) from error
         except (OSError, asyncssh.Error) as error:
             self._sftp = None
-            raise ssh_error(error, self._endpoint) from error
+            raise self._translate(error) from error
         return Disk(
             path=path,
             size=result.blocks * result.frsize,
@@ -178,9 +196,7 @@ class SshTransport:
         return None
 
     def reset(self) -> None:
-        """Abort the connection and all that goes over it."""
-        if self._connecting is not None:
-            self._connecting.cancel()
+        """Abort the connection and all that goes over it. An attempt has a deadline of its own."""
         if self._connection is not None:
             self._connection.abort()
         self._connection = None
@@ -201,15 +217,3 @@ def _retrieve(task: asyncio.Task[SshConnection]) -> None:
     """Take the result of an attempt that nobody waits for any more."""
     if not task.cancelled():
         task.exception()
-
-
-async def _answers(process: asyncssh.SSHClientProcess[bytes], hello: bytes) -> bool:
-    """Tell whether a daemon is behind the command: a forced command would be silent too."""
-    try:
-        async with asyncio.timeout(5.0):
-            process.stdin.write(hello)
-            return bool(await process.stdout.read(64))
-    except TimeoutError:
-        return False
-    finally:
-        process.close()

@@ -8,6 +8,7 @@ needs no shell, tells them apart.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import asyncssh
 
@@ -15,6 +16,8 @@ from exporter.errors import Layer, NodeError, Reason
 
 # The flag of a listening socket (__SO_ACCEPTCON) in the fourth column of /proc/net/unix.
 _LISTENING = 0x10000
+
+_PIECE = 32768
 
 
 async def why_refused(
@@ -50,14 +53,21 @@ async def why_refused(
 
 
 async def _listens(client: asyncssh.SFTPClient, names: set[str]) -> bool | None:
-    """Tell whether a process listens on the socket; ``None`` where the node does not say."""
+    """Tell whether a process listens on the socket; ``None`` where the node does not say.
+
+    Every accepted connection has a row of its own with the listener's path.
+    """
+    pieces: list[Any] = []
     try:
         async with client.open("/proc/net/unix", "rb") as file:
-            table: bytes = await file.read()
+            # To the end, not by the file's size: that is 0 under /proc.
+            while piece := await file.read(_PIECE):
+                pieces.append(piece)
     except asyncssh.SFTPError:
         return None
-    for line in table.splitlines()[1:]:
-        columns = line.split()
-        if len(columns) >= 8 and columns[7].decode(errors="replace") in names:
-            return bool(int(columns[3], 16) & _LISTENING)
-    return False
+    rows = (line.split() for line in b"".join(pieces).splitlines()[1:])
+    return any(
+        int(row[3], 16) & _LISTENING
+        for row in rows
+        if len(row) >= 8 and row[7].decode(errors="replace") in names
+    )

@@ -38,7 +38,7 @@ def network_error(error: Exception, layer: Layer, what: str) -> NodeError:
             layer, Reason.TLS, f"{what}: the server's certificate: {error.verify_message}"
         )
     if isinstance(error, ssl.SSLError):
-        said = (error.reason or "failed").replace("_", " ").lower()
+        said = (getattr(error, "reason", None) or "failed").replace("_", " ").lower()
         return NodeError(layer, Reason.TLS, f"{what}: TLS: {said}")
     if isinstance(error, OSError):
         number = error.errno

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 
 from exporter.errors import Layer, NodeError, Reason, UnsupportedError
 from exporter.model import Certificates, Disk, UnixEndpoint
-from exporter.transports.duplex import Duplex, StreamDuplex
+from exporter.transports.duplex import Duplex, TransportDuplex
 from exporter.transports.translate import network_error
 
 
@@ -31,7 +30,9 @@ class UnixTransport:
         path = self._endpoint.path
         try:
             async with asyncio.timeout(self._endpoint.connect_timeout):
-                reader, writer = await asyncio.open_unix_connection(path)
+                transport, stream = await asyncio.get_running_loop().create_unix_connection(
+                    lambda: TransportDuplex(self._translate), path
+                )
         except (FileNotFoundError, ConnectionRefusedError) as error:
             reason = Reason.ENGINE if self._daemon is Layer.ENGINE else Reason.BUILDKIT
             what = (
@@ -39,11 +40,18 @@ class UnixTransport:
             )
             raise NodeError(self._daemon, reason, f"the socket {path} {what}") from error
         except OSError as error:
-            raise network_error(error, self._daemon, f"the socket {path}") from error
+            raise self._translate(error) from error
+        if transport.get_extra_info("peername") is None:
+            # asyncio takes a full queue of connections (EAGAIN) for success.
+            transport.abort()
+            raise NodeError(
+                self._daemon, Reason.TIMEOUT, f"the socket {path}: the daemon accepts nobody"
+            )
         self._connects += 1
-        return StreamDuplex(
-            reader, writer, lambda error: network_error(error, self._daemon, f"the socket {path}")
-        )
+        return stream
+
+    def _translate(self, error: Exception) -> NodeError:
+        return network_error(error, self._daemon, f"the socket {self._endpoint.path}")
 
     async def probe(self) -> None:
         """Return at once: this machine answers."""
@@ -52,16 +60,16 @@ class UnixTransport:
         """Look at the filesystem here. UnsupportedError where the path is not in our own view."""
         # A dead network filesystem can hold the thread for ever: never more than one of them.
         if self._statvfs is None or self._statvfs.done():
-            if not await asyncio.to_thread(Path(path).exists):
-                raise UnsupportedError(
-                    Layer.TRANSPORT,
-                    Reason.PROTOCOL,
-                    f"{path} is not visible to the exporter; mount it, or set disk.node_exporter",
-                )
             loop = asyncio.get_running_loop()
             self._statvfs = loop.run_in_executor(None, os.statvfs, path)
         try:
             result = await asyncio.shield(self._statvfs)
+        except FileNotFoundError as error:
+            raise UnsupportedError(
+                Layer.TRANSPORT,
+                Reason.PROTOCOL,
+                f"{path} is not visible to the exporter; mount it there",
+            ) from error
         except OSError as error:
             raise network_error(error, Layer.TRANSPORT, path) from error
         return Disk(
