@@ -29,6 +29,8 @@ def remember(
 
     At the default of 30 s a sample stands for 5 minutes and all of them for 6 hours.
     """
+    if samples and now < samples[-1][0]:
+        samples = ()  # the clock was put back
     width = interval * BUCKET_LOOKS
     if samples and now // width == samples[-1][0] // width:
         if available > samples[-1][1]:
@@ -43,10 +45,12 @@ def fill_rate(samples: Sequence[Sample], size: int) -> float | None:
     A rise of more than a hundredth of the disk is a clean-up: that step counts neither as space
     nor as time. Negative when the disk empties.
     """
-    if len(samples) < _ENOUGH:
+    # The last one may still rise: a build's files are there, and not yet gone.
+    settled = samples[:-1]
+    if len(settled) < _ENOUGH:
         return None
     used = seconds = 0.0
-    for (then, before), (now, after) in pairwise(samples):
+    for (then, before), (now, after) in pairwise(settled):
         if after - before <= size * _JUMP:
             used += before - after
             seconds += now - then

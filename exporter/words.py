@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 def size(number: float) -> str:
     """Bytes with a binary unit: ``1.4 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(number) < 1024:
+        if round(abs(number), 1) < 1024:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1024
     return f"{number:.1f} TiB"
@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
     rest = round(seconds)
     if rest < 60:
         return f"{rest} s"
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if rest >= length or parts:
             if number := rest // length:

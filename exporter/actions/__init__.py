@@ -1,0 +1,1 @@
+"""Doing: what changes a node, and the policies that decide on it."""

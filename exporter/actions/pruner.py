@@ -1,0 +1,244 @@
+"""Prunes one node when the policy wants it: looks, decides, waits its turn, acts, and tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from exporter.actions.execute import Target, execute, new_record
+from exporter.actions.history import History
+from exporter.actions.policy import decide, full_platforms, hold, own, still_due
+from exporter.actions.space import whose_space
+from exporter.buildkit.control import Control
+from exporter.buildkit.node import NodeClient
+from exporter.errors import NodeError, RemoteError
+from exporter.model import Builder, Disk, PruneSettings, Snapshot
+from exporter.prunes import (
+    BuilderKey,
+    Decision,
+    Outcome,
+    PruneRequest,
+    Verdict,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+TICK = 5.0
+"""Seconds between two looks at what is known."""
+
+_ASK_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """What pruning needs to know of the other nodes."""
+
+    platforms: Callable[[], Mapping[str, Collection[str]]]
+    """The native platforms of each node, by its name."""
+    max_parallel_per_platform: int
+
+
+class Listener(Protocol):
+    """Hears of what a pruner decides."""
+
+    def decided(self, decision: Decision) -> None:
+        """Take the decision on a builder that holds from now on."""
+        ...
+
+    def deferred(self, decision: Decision) -> None:
+        """Hear that a due prune starts to wait for builds."""
+        ...
+
+    def forgotten(self, key: BuilderKey) -> None:
+        """Hear that a builder is not there, or not selected, any more."""
+        ...
+
+
+class NodePruner:
+    """Watches one node's snapshot and prunes its selected builders, one at a time."""
+
+    def __init__(
+        self,
+        client: NodeClient,
+        settings: PruneSettings,
+        snapshot: Callable[[], Snapshot],
+        look_at_disk: Callable[[], Awaitable[Disk]],
+        look_again: Callable[[], None],
+        history: History,
+        farm: Farm,
+        now: Callable[[], float],
+        listener: Listener,
+        stop: asyncio.Event,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._snapshot = snapshot
+        self._look_at_disk = look_at_disk
+        self._look_again = look_again
+        self._history = history
+        self._farm = farm
+        self._now = now
+        self._listener = listener
+        self._stop = stop
+        self.busy = False
+        """A prune runs. Who stops the pruner then waits a little."""
+        self._decisions: dict[BuilderKey, Decision] = {}
+        self._waiting: dict[BuilderKey, float] = {}
+
+    @property
+    def node(self) -> str:
+        """The name of the node."""
+        return self._client.spec.name
+
+    async def run(self) -> None:
+        """Prune when it is due, until ``stop`` is set or cancelled in the middle of a prune."""
+        with structlog.contextvars.bound_contextvars(node=self.node):
+            while not self._stop.is_set():
+                try:
+                    await self.tick()
+                except Exception:  # a bug met on one node must not end the others' pruning
+                    log.exception("pruning failed unexpectedly")
+                await asyncio.sleep(TICK)
+
+    async def tick(self) -> None:
+        """Decide on every selected builder, and prune the one that needs it most."""
+        due = self._due()
+        if due:
+            await self._history.refresh(self._now())
+            due = self._due()
+        for builder, decision in due:
+            try:
+                if await self._prune(builder, decision):
+                    return
+            except NodeError as error:
+                # It is asked again with the next tick; that the node fails is told elsewhere.
+                reason = f"{decision.reason}; but the builder can't be asked ({error.detail})"
+                self._decide(replace(decision, verdict=Verdict.STALE, reason=reason))
+
+    def _due(self) -> list[tuple[Builder, Decision]]:
+        """Decide by what is known; what is to be pruned now, the largest excess first."""
+        snapshot = self._snapshot()
+        due: list[tuple[int, Builder, Decision]] = []
+        builders = [b for b in _builders(snapshot) if b.selected]
+        for builder in builders:
+            decision = decide(snapshot, builder, self._settings, self._history.latest, self._now())
+            if decision.verdict is Verdict.PRUNE:
+                caches = snapshot.cache.value if snapshot.cache else ()
+                size = next((own(c) for c in caches if c.builder == builder.name), 0)
+                due.append((size - decision.keep, builder, decision))
+            else:
+                self._decide(decision)
+        for key in self._decisions.keys() - {(self.node, b.name) for b in builders}:
+            del self._decisions[key]
+            self._listener.forgotten(key)
+            self._waiting.pop(key, None)
+        return [(b, d) for _, b, d in sorted(due, key=lambda row: row[0], reverse=True)]
+
+    def _decide(self, decision: Decision) -> None:
+        before = self._decisions.get(decision.key)
+        self._decisions[decision.key] = decision
+        if decision.verdict is Verdict.WAIT_BUILDS:
+            if decision.key not in self._waiting:
+                self._waiting[decision.key] = self._now()
+                self._listener.deferred(decision)
+        elif decision.verdict not in (Verdict.PRUNE, Verdict.WAIT_TURN):
+            # Waiting for another prune goes on with waiting for builds: else builds that follow
+            # each other could keep a node of a busy platform waiting for ever.
+            self._waiting.pop(decision.key, None)
+        self._listener.decided(decision)
+        if before is None or before.verdict is not decision.verdict:
+            level = "info" if decision.trigger else "debug"
+            getattr(log, level)(
+                "decided", builder=decision.builder, verdict=decision.verdict, why=decision.reason
+            )
+
+    async def _prune(self, builder: Builder, due: Decision) -> bool:
+        """Prune unless something holds it up. True: it was done, and all is to be seen anew."""
+        builds = 0 if self._full_platforms() else await self._running_builds(builder)
+        # From here to where the prune is noted as running nothing is awaited: no other node's
+        # pruner can come in between.
+        now = self._now()
+        if due.key in self._waiting:
+            self._waiting[due.key] = min(self._waiting[due.key], now)  # clocks are put back
+        decision = hold(
+            due,
+            self._settings,
+            running_builds=builds,
+            waiting_since=self._waiting.get(due.key),
+            full_platforms=self._full_platforms(),
+            now=now,
+        )
+        self._decide(decision)
+        if decision.verdict is not Verdict.PRUNE or decision.trigger is None:
+            return False
+        request = PruneRequest(
+            trigger=decision.trigger,
+            reason=decision.reason,
+            keep=decision.keep,
+            all=self._settings.all,
+            filters=self._settings.filters,
+        )
+        self.busy = True
+        try:
+            await self._carry_out(builder, decision, request)
+        finally:
+            self.busy = False
+        self._waiting.pop(due.key, None)
+        self._look_again()
+        return True
+
+    async def _carry_out(self, builder: Builder, decision: Decision, request: PruneRequest) -> None:
+        if self._settings.dry_run:
+            now = self._now()
+            record = new_record(decision.node, decision.builder, request, now)
+            record = replace(record, outcome=Outcome.DRY_RUN, finished_at=now)
+            await self._history.save(record)
+            log.info("would prune", builder=builder.name, why=request.reason, keep=request.keep)
+            return
+        await execute(
+            Target(self._client, builder, self._look_at_disk),
+            request,
+            self._history,
+            self._now,
+            still_due=still_due(decision, self._settings),
+            explain=self._explain,
+        )
+
+    async def _running_builds(self, builder: Builder) -> int | None:
+        control = self._client.new_control(builder)
+        try:
+            async with asyncio.timeout(_ASK_TIMEOUT):
+                return await running_builds(control)
+        except (RemoteError, TimeoutError):
+            return None
+        finally:
+            control.close()
+
+    def _full_platforms(self) -> Collection[str]:
+        return full_platforms(
+            self.node,
+            self._farm.platforms(),
+            self._history.latest,
+            self._farm.max_parallel_per_platform,
+            self._now(),
+        )
+
+    async def _explain(self) -> str:
+        return await whose_space(self._client, self._snapshot())
+
+
+async def running_builds(control: Control) -> int:
+    """Ask how many builds run. Before Engine 23.0 nobody knows; there records in use mean one."""
+    number = await control.running_builds()
+    if number is not None:
+        return number
+    return int(any(record.InUse for record in await control.disk_usage()))
+
+
+def _builders(snapshot: Snapshot) -> tuple[Builder, ...]:
+    workers = snapshot.workers.value.workers if snapshot.workers else ()
+    return tuple(worker.builder for worker in workers)

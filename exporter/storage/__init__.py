@@ -1,0 +1,1 @@
+"""What outlives a restart: the history of prunes, and since when a volume is orphaned."""

@@ -1,0 +1,1 @@
+"""Deciding on prunes and doing them."""
