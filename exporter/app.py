@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from random import Random
 
 import structlog
@@ -16,12 +17,15 @@ from exporter.buildkit.node import NodeClient
 from exporter.collectors import COLLECTORS
 from exporter.collectors.runner import Clock, apply, run
 from exporter.collectors.supervisor import Supervisor
+from exporter.errors import Layer
 from exporter.exposition.own import OwnMetrics
 from exporter.exposition.page import Page
+from exporter.exposition.prunes import PruneMetrics
 from exporter.fetch import Fetcher
 from exporter.model import NodeSpec, Snapshot
 from exporter.snapshots import Snapshots
 from exporter.transports import open_transport
+from exporter.web.prunes import PruneApi
 from exporter.web.server import Server
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -29,54 +33,94 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 CLOCK = Clock(now=time.time, monotonic=time.monotonic)
 
 
-async def serve(
-    nodes: Sequence[NodeSpec], host: str | None, port: int, stop: asyncio.Event
-) -> None:
-    """Watch the nodes and serve what is known of them, until ``stop`` is set.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a daemon is to do."""
+
+    nodes: tuple[NodeSpec, ...]
+    prune_max_parallel: int
+    """How many nodes of one platform may be pruned at a time."""
+    storage_url: str = field(repr=False)
+    """Where history is kept; opened only if anything is to be done to a node."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is to be done to a node."""
+        return any(node.prune or node.orphans_remove_after is not None for node in self.nodes)
+
+
+async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) -> None:
+    """Watch the nodes, do what is to be done, and serve what is known, until ``stop`` is set.
 
     :raises OSError: when the address can't be listened on; nothing was started then.
+    :raises StorageError: when the history can't be opened; nothing was started then.
     """
     own = OwnMetrics(__version__)
     own.config_loaded(CLOCK.now())
-    snapshots = Snapshots(nodes)
+    snapshots = Snapshots(plan.nodes)
     page = Page(own.registry)
     snapshots.subscribe(page.update)
-    server = Server(snapshots, page)
-    for url in await server.start(host, port):
-        log.info("listening", url=url)
     rng = Random()  # noqa: S311 - spreads load, hides nothing
-    try:
-        async with Fetcher() as fetcher, asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    Supervisor(
-                        NodeClient(node, open_transport(node, rng)),
-                        COLLECTORS,
-                        snapshots,
-                        fetcher.text,
-                        CLOCK,
-                        rng,
-                    ).run(),
-                    name=f"supervise/{node.name}",
+    async with AsyncExitStack() as stack:
+        fetcher = await stack.enter_async_context(Fetcher())
+        supervisors = [
+            Supervisor(
+                NodeClient(node, open_transport(node, rng)),
+                COLLECTORS,
+                snapshots,
+                fetcher.text,
+                CLOCK,
+                rng,
+            )
+            for node in plan.nodes
+        ]
+        pruning = None
+        if plan.acts:
+            from exporter.pruning import open_pruning  # noqa: PLC0415 - a slow import
+
+            pruning = await stack.enter_async_context(
+                open_pruning(
+                    plan.storage_url,
+                    supervisors,
+                    snapshots,
+                    fetcher.text,
+                    plan.prune_max_parallel,
+                    PruneMetrics(own.registry),
+                    CLOCK.now,
+                    stop,
                 )
-                for node in nodes
+            )
+        server = Server(snapshots, page.render, PruneApi(pruning))
+        stack.push_async_callback(server.stop)
+        for url in await server.start(host, port):
+            log.info("listening", url=url)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(supervisor.run(), name=f"supervise/{supervisor.client.spec.name}")
+                for supervisor in supervisors
             ]
-            await stop.wait()
+            # Pruning ends first: it needs the connections that the supervisors own.
+            await (pruning.run(stop) if pruning is not None else stop.wait())
             log.info("stopping")
             for task in tasks:
                 task.cancel()
-    finally:
-        await server.stop()
 
 
 async def look_once(node: NodeSpec) -> Snapshot:
-    """Look at everything on a node once, on connections made for it."""
+    """Look at everything on a node once, on connections made for it.
+
+    Where not even the daemon answers, nothing else is tried.
+    """
     client = NodeClient(node, open_transport(node, Random(0)))  # noqa: S311 - no secret
     snapshot = Snapshot(node)
     first, *others = [collector for collector in COLLECTORS if collector.applies(node)]
     try:
         async with Fetcher() as fetcher:
             snapshot = apply(snapshot, await run(first, client, snapshot, CLOCK, fetcher.text))
+            reach = snapshot.reachability
+            failure = reach.value.failure if reach else None
+            if failure is not None and failure.layer is not Layer.BUILDKIT:
+                return snapshot
             outcomes = await asyncio.gather(
                 *(run(other, client, snapshot, CLOCK, fetcher.text) for other in others)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -9,6 +10,9 @@ import aiohttp
 
 from exporter.errors import Layer, NodeError, Reason
 from exporter.transports.translate import network_error
+
+# Hundreds of times a node_exporter's page: what is larger is something else.
+_MAX_PAGE = 32 * 1024 * 1024
 
 
 class Fetcher:
@@ -18,9 +22,7 @@ class Fetcher:
     """
 
     async def __aenter__(self) -> Fetcher:
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None), raise_for_status=True
-        )
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         return self
 
     async def __aexit__(
@@ -39,14 +41,30 @@ class Fetcher:
         what = f"the node_exporter at {urlsplit(url).hostname}"
         try:
             async with self._session.get(url) as response:
-                return await response.text()
-        except aiohttp.ClientResponseError as error:
-            raise NodeError(
-                Layer.TRANSPORT, Reason.PROTOCOL, f"{what} answers HTTP {error.status}"
-            ) from error
+                if response.status != HTTPStatus.OK:
+                    raise NodeError(
+                        Layer.TRANSPORT,
+                        Reason.PROTOCOL,
+                        f"{what} answers HTTP {response.status}",
+                    )
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > _MAX_PAGE:
+                        raise NodeError(
+                            Layer.TRANSPORT, Reason.PROTOCOL, f"{what} sends an endless page"
+                        )
+                return body.decode(errors="replace")
         except aiohttp.ClientConnectorDNSError as error:
             raise NodeError(
                 Layer.TRANSPORT, Reason.DNS, f"{what}: the name does not resolve"
             ) from error
-        except (OSError, aiohttp.ClientError) as error:
+        except OSError as error:
             raise network_error(error, Layer.TRANSPORT, what) from error
+        except aiohttp.ClientError as error:
+            # The text of the error can hold the URL, and so a password.
+            raise NodeError(
+                Layer.TRANSPORT,
+                Reason.PROTOCOL,
+                f"{what} answers as no HTTP server does ({type(error).__name__})",
+            ) from error

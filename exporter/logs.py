@@ -11,7 +11,7 @@ import structlog
 Format = Literal["auto", "console", "json"]
 
 # Libraries that tell every packet or request at level info.
-_QUIET = ("asyncssh", "aiohttp", "asyncio", "hpack", "grpclib")
+_QUIET = ("aiohttp", "aiosqlite", "alembic", "asyncio", "asyncssh", "grpclib", "hpack")
 
 
 def configure(level: str, log_format: Format, stream: TextIO | None = None) -> None:
@@ -28,7 +28,10 @@ def configure(level: str, log_format: Format, stream: TextIO | None = None) -> N
     ]
     if log_format == "console" or (log_format == "auto" and stream.isatty()):
         last: list[structlog.typing.Processor] = [
-            structlog.dev.ConsoleRenderer(colors=stream.isatty())
+            # Rich tracebacks, the default, show local variables: a passphrase may be among them.
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
         ]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from exporter.cli.advice import advice
 from exporter.cli.look import look_at_all
 from exporter.cli.setup import Settings
-from exporter.cli.text import count, day, share, size
+from exporter.cli.terminal import console, print_beside
+from exporter.errors import Layer
 from exporter.model import Failure, Snapshot, Workers
-
-_INDENT = 17
+from exporter.words import count, day, share, size
 
 
 async def run(settings: Settings) -> int:
     """Check all nodes; 1 if one fails, 2 if there are none."""
-    console = Console(highlight=False)
-    console.print(f"Configuration: {settings.source}: {count(len(settings.nodes), 'node')}, valid.")
+    out = console()
+    out.print(f"Configuration: {settings.source}: {count(len(settings.nodes), 'node')}, valid.")
     for remark in settings.remarks:
-        console.print(Text(f"! {remark}", style="yellow"))
+        print_beside(out, Text("! ", style="yellow"), remark)
     if not settings.nodes:
-        console.print("There is nothing to check.")
+        out.print("There is nothing to check.")
         return 2
-    snapshots = await look_at_all(settings.nodes)
+    return report(out, await look_at_all(settings.nodes, out))
+
+
+def report(out: Console, snapshots: Sequence[Snapshot]) -> int:
+    """Print what was found of each node; 1 if one fails."""
     for snapshot in snapshots:
-        _print(console, snapshot)
+        _print(out, snapshot)
     bad = [snapshot.node.name for snapshot in snapshots if not _is_well(snapshot)]
-    console.print()
+    out.print()
     if bad:
-        console.print(f"{count(len(bad), 'node')} of {len(snapshots)} with failures: ", end="")
-        console.print(", ".join(bad), style="red", markup=False)
+        failing = f"{len(bad)} of {count(len(snapshots), 'node')} with failures: "
+        print_beside(out, Text(failing), ", ".join(bad))
         return 1
-    console.print(f"All {count(len(snapshots), 'node')} well." if len(snapshots) > 1 else "Well.")
+    out.print(f"All {count(len(snapshots), 'node')} well." if len(snapshots) > 1 else "Well.")
     return 0
 
 
@@ -45,57 +48,50 @@ def _is_well(snapshot: Snapshot) -> bool:
     )
 
 
-def _print(console: Console, snapshot: Snapshot) -> None:
-    console.print()
-    console.print(Text.assemble((snapshot.node.name, "bold"), f"  {snapshot.node.endpoint.url}"))
-    for name, failure, said in _lines(snapshot):
-        mark, style = ("ok", "green") if failure is None else ("FAIL", "red")
-        line = Text.assemble(f"  {name:<13}", (mark, style), "  " if mark == "ok" else " ")
-        body = said if failure is None else f"{failure.reason}: {failure.detail}"
-        console.print(line, end="")
-        _print_beside(console, body, _INDENT + len(mark))
-        if failure is not None:
-            console.print(
-                Padding(Text(f"-> {advice(snapshot.node, failure)}"), (0, 0, 0, _INDENT + 2))
-            )
-
-
-def _print_beside(console: Console, text: str, column: int) -> None:
-    """Print ``text`` from the column on, wrapped there."""
-    lines = Text(text).wrap(console, max(console.width - column, 20))
-    for number, line in enumerate(lines):
-        console.print(line if number == 0 else Padding(line, (0, 0, 0, column)))
+def _print(out: Console, snapshot: Snapshot) -> None:
+    out.print()
+    out.print(Text.assemble((snapshot.node.name, "bold"), f"  {snapshot.node.endpoint.url}"))
+    for subject, failure, found in _lines(snapshot):
+        mark = ("ok    ", "green") if failure is None else ("FAIL  ", "red")
+        head = Text.assemble(f"  {subject:<12}  ", mark)
+        if failure is None:
+            print_beside(out, head, found)
+            continue
+        print_beside(out, head, f"{failure.reason}: {failure.detail}")
+        arrow = Text(" " * (head.cell_len - 3) + "-> ")
+        print_beside(out, arrow, advice(snapshot.node, failure, subject))
 
 
 def _lines(snapshot: Snapshot) -> Iterator[tuple[str, Failure | None, str]]:
-    """What to print: a name, the failure if there is one, else what was found."""
-    assert snapshot.reachability is not None
-    reach = snapshot.reachability.value
-    for layer, up in reach.layers.items():
-        if up:
-            yield layer, None, _layer_text(snapshot, layer)
-        else:
-            yield layer, reach.failure, ""
-            return  # what is above can't be known
+    """What to print: a subject, the failure if there is one, else what was found."""
+    told: Failure | None = None
+    if snapshot.reachability is not None:
+        told = snapshot.reachability.value.failure
+        for layer, up in snapshot.reachability.value.layers.items():
+            yield layer, None if up else told, _layer_text(snapshot, layer) if up else ""
+            if not up:
+                break  # what is above can't be known
     for name, state in snapshot.collectors.items():
-        if name != "reachability":
-            yield name, state.error, _found(snapshot, name)
+        if name == "reachability" and state.error is None:
+            continue
+        if state.error and told and state.error.reason is told.reason:
+            continue  # the same once more
+        yield name, state.error, _found(snapshot, name)
 
 
-def _layer_text(snapshot: Snapshot, layer: str) -> str:
+def _layer_text(snapshot: Snapshot, layer: Layer) -> str:
     workers = snapshot.workers.value if snapshot.workers else None
     match layer:
-        case "transport":
-            reach = snapshot.reachability
-            trip = reach.value.round_trip if reach else None
-            return "" if trip is None else f"connected and answered within {trip * 1000:.0f} ms"
-        case "engine" if workers and workers.engine:
+        case Layer.TRANSPORT if snapshot.reachability:
+            trip = snapshot.reachability.value.round_trip
+            return "connected" if trip is None else f"answers within {trip * 1000:.1f} ms"
+        case Layer.ENGINE if workers and workers.engine:
             engine = workers.engine
             return (
                 f"Docker {engine.version} (API {engine.api_version}), {engine.os}/{engine.arch}, "
                 f"{engine.root}"
             )
-        case "buildkit" if workers:
+        case Layer.BUILDKIT if workers:
             return "; ".join(
                 f"{worker.builder.name} {worker.version or '(version not told)'}"
                 + ("" if worker.builder.selected else " (not selected)")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-
 import structlog
 import typer
 
 from exporter import __version__, app, logs
+from exporter.cli import process
 from exporter.cli.setup import Settings
-from exporter.model import NodeSpec
+from exporter.errors import StorageError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -23,9 +21,8 @@ def run(settings: Settings, listen: str, level: str | None, log_format: str | No
     configure_log(level or settings.log.level, log_format or settings.log.format)
     if not settings.nodes:
         typer.echo(
-            "No node to watch: the configuration names none, or there is none in the buildx store "
-            "and no Docker socket here.\nWrite a configuration (see README.md), or try "
-            "`buildfarm-exporter demo`.",
+            f"No node to watch: there is none in {settings.source}.\n"
+            "Write a configuration (see README.md), or try `buildfarm-exporter demo`.",
             err=True,
         )
         return 2
@@ -34,14 +31,18 @@ def run(settings: Settings, listen: str, level: str | None, log_format: str | No
     )
     for remark in settings.remarks:
         log.warning(remark)
-    return asyncio.run(watch(settings.nodes, host, port))
+    plan = app.Plan(settings.nodes, settings.prune_max_parallel, settings.storage_url)
+    return process.run(watch(plan, host, port))
 
 
-async def watch(nodes: Sequence[NodeSpec], host: str | None, port: int) -> int:
+async def watch(plan: app.Plan, host: str | None, port: int) -> int:
     """Serve until a signal; the exit code."""
     async with app.stop_on_signals() as stop:
         try:
-            await app.serve(nodes, host, port, stop)
+            await app.serve(plan, host, port, stop)
+        except StorageError as error:
+            log.error("can't open the history; see storage.url", error=str(error))
+            return 1
         except OSError as error:
             log.error(
                 "can't listen; choose another --web.listen-address",
@@ -65,6 +66,6 @@ def configure_log(level: str, log_format: str) -> None:
 def address(listen: str) -> tuple[str | None, int]:
     """Split ``[HOST]:PORT``. No host: every address of this machine."""
     host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise typer.BadParameter(f"--web.listen-address is [HOST]:PORT, not {listen!r}")
     return host.strip("[]") or None, int(port)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from dataclasses import replace
 from random import Random
 
 import typer
 
+from exporter.app import Plan
+from exporter.cli import process
 from exporter.cli.daemon import address, configure_log, watch
-from exporter.demo.farm import DemoFarm
+from exporter.demo.farm import DemoFarm, allow_many_sockets
+from exporter.model import NodeSpec, PruneCritical, PruneSettings, PruneTriggers, Threshold
+
+# As somebody would set it up, but for the times: a demo is watched for minutes, not for days.
+_PRUNE = PruneSettings(
+    keep_storage=Threshold(bytes=40 * 1024**3),
+    when=PruneTriggers(disk_free_below=Threshold(share=0.15), inodes_free_below=0.1),
+    critical=PruneCritical(disk_free_below=Threshold(share=0.05)),
+    wait_for_idle=20.0,
+    cooldown=60.0,
+)
 
 
 def run(nodes: int, listen: str, level: str | None, log_format: str | None) -> int:
     """Raise the farm and watch it until a signal; the exit code."""
     host, port = address(listen)
     configure_log(level or "info", log_format or "auto")
-    return asyncio.run(_watch(nodes, host, port))
+    allow_many_sockets()
+    return process.run(_watch(nodes, host, port))
 
 
 async def _watch(nodes: int, host: str | None, port: int) -> int:
@@ -27,4 +40,9 @@ async def _watch(nodes: int, host: str | None, port: int) -> int:
             "Ctrl-C ends it.",
             err=True,
         )
-        return await watch(farm.specs, host, port)
+        plan = Plan(tuple(_with_prune(spec) for spec in farm.specs), 1, farm.storage_url)
+        return await watch(plan, host, port)
+
+
+def _with_prune(spec: NodeSpec) -> NodeSpec:
+    return replace(spec, prune=_PRUNE)

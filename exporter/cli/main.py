@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,20 +11,20 @@ from typer.core import TyperGroup
 
 from exporter import __version__
 from exporter.cli import check as check_command
-from exporter.cli import daemon
-from exporter.cli import demo as demo_command
+from exporter.cli import daemon, process
 from exporter.cli import discover as discover_command
 from exporter.cli import status as status_command
 from exporter.cli.setup import Settings, read_settings
 from exporter.config.jsonschema import schema as json_schema
 from exporter.errors import ConfigError
+from exporter.words import count
 
 
 class _RunByDefault(TyperGroup):
     """Without a subcommand, ``run`` is meant; its options then need no ``run`` before them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        own = {"-h", "--help", "--version", "--install-completion", "--show-completion"}
         if not args or (args[0].startswith("-") and args[0] not in own):
             args = ["run", *args]
         rest: list[str] = super().parse_args(ctx, args)
@@ -107,44 +105,83 @@ def run(
             "Its nodes are simulated. Give your own with --config FILE (make run CONFIG=FILE).",
             err=True,
         )
-        _exit(demo_command.run(6, listen, level, log_format))
+        _demo(6, listen, level, log_format)
     _exit(daemon.run(settings, listen, level, log_format))
 
 
 @app.command()
 def demo(
     nodes: Annotated[
-        int, typer.Option("--nodes", min=1, max=500, help="How many nodes to simulate.")
+        int,
+        typer.Option("--nodes", metavar="N", min=1, max=500, help="How many nodes to simulate."),
     ] = 6,
     listen: ListenOption = DEFAULT_LISTEN,
     level: LevelOption = None,
     log_format: FormatOption = None,
 ) -> None:
-    """The same daemon over a simulated farm, reached over real SSH and TLS on loopback."""
+    """The daemon over a simulated farm. It is reached over real SSH and TLS on loopback."""
+    _demo(nodes, listen, level, log_format)
+
+
+def _demo(nodes: int, listen: str, level: str | None, log_format: str | None) -> None:
+    from exporter.cli import demo as demo_command  # noqa: PLC0415 - a slow import
+
     _exit(demo_command.run(nodes, listen, level, log_format))
 
 
 @app.command()
 def check(config: ConfigOption = None) -> None:
     """Check the configuration, then every node layer by layer. Exit 1 if a node fails."""
-    _exit(asyncio.run(check_command.run(_settings(config))))
+    _exit(process.run(check_command.run(_settings(config))))
 
 
 @app.command()
 def status(config: ConfigOption = None) -> None:
     """One look at the farm as a table."""
-    _exit(asyncio.run(status_command.run(_settings(config))))
+    _exit(process.run(status_command.run(_settings(config))))
+
+
+@app.command()
+def prune(
+    nodes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NODE", help="Only these nodes. Default: all."),
+    ] = None,
+    config: ConfigOption = None,
+    keep_storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="How much of each cache to keep: 20GB, or 15% of the disk. "
+            "Default: prune.keep_storage of the configuration.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, oldest first; remove nothing.")
+    ] = False,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Keep nothing: every record that no build uses goes.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --empty.")] = False,
+) -> None:
+    """Prune the selected builders' caches now. Least recently used records go first."""
+    from exporter.cli import prune as prune_command  # noqa: PLC0415 - a slow import
+
+    _exit(prune_command.main(_settings(config), nodes or [], keep_storage, dry_run, empty, yes))
 
 
 @app.command()
 def discover() -> None:
-    """Print a configuration made from the buildx store and the Docker contexts."""
+    """Print a configuration of what is set up here.
+
+    Looked for are the nodes of buildx builders, Docker contexts and the local socket.
+    """
     _exit(discover_command.run())
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of the configuration file; editors complete from it."""
+    """Print the configuration file's JSON Schema. Editors complete from it."""
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
@@ -155,8 +192,7 @@ def _settings(config: Path | None) -> Settings:
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(problem, err=True)
-        count = len(error.problems)
-        typer.echo(f"{count} problem{'s' if count > 1 else ''}; nothing was started.", err=True)
+        typer.echo(f"{count(len(error.problems), 'problem')}; nothing was started.", err=True)
         raise typer.Exit(2) from error
 
 
@@ -165,8 +201,12 @@ def _exit(code: int) -> None:
 
 
 def main(*args: Any) -> None:
-    """Run the command line."""
+    """Run the command line; never returns."""
+    code = 0
     try:
         app(*args)
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    process.leave(code)

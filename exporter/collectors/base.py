@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from exporter.buildkit.node import NodeClient
 from exporter.errors import NodeError
-from exporter.model import NodeSpec
+from exporter.model import Failure, NodeSpec
 
 T = TypeVar("T")
 
@@ -19,6 +19,8 @@ class Look:
 
     now: float
     """Seconds since the epoch."""
+    until: float
+    """The event loop's time by which to return what is known: shortly before the hard deadline."""
     fetch: Callable[[str], Awaitable[str]]
     """Gets the text behind an HTTP URL."""
     previous: Any = None
@@ -33,13 +35,23 @@ class Partial(Generic[T]):
     error: NodeError
 
 
+_DETAIL = 400
+
+
+def failure(error: NodeError) -> Failure:
+    """Turn an error into data: one line that can be printed, for a node may say anything."""
+    line = " ".join(error.detail.split())
+    clean = "".join(char if char.isprintable() else "?" for char in line)
+    return Failure(error.layer, error.reason, clean[:_DETAIL])
+
+
 @dataclass(frozen=True, slots=True)
 class Collector:
     """One subject. ``name`` is the label value and the snapshot's field.
 
     ``collect`` returns the new value of that field, or a :class:`Partial` of it, and raises
-    :class:`~exporter.errors.NodeError`. It has no deadline: that, its duration and the isolation
-    of its failures are the runner's.
+    :class:`~exporter.errors.NodeError`. Its hard deadline, its duration and the isolation of its
+    failures are the runner's; what can be had in part must be returned by ``look.until``.
     """
 
     name: str

@@ -21,7 +21,7 @@ async def collect(client: NodeClient, look: Look) -> tuple[Cache, ...] | Partial
         return summarise(builder.name, await client.control(builder).disk_usage(), look.now)
 
     previous = {cache.builder: cache for cache in look.previous or ()}
-    return await from_every_builder(await client.builders(), ask, previous)
+    return await from_every_builder(await client.builders(), ask, previous, look.until)
 
 
 def summarise(builder: str, records: Iterable[pb.UsageRecord], now: float) -> Cache:
@@ -49,6 +49,7 @@ def summarise(builder: str, records: Iterable[pb.UsageRecord], now: float) -> Ca
                 idle[label] += size
     return Cache(
         builder=builder,
+        at=now,
         types={name: CacheType(*sums) for name, sums in sorted(types.items())},
         reclaimable=reclaimable,
         in_use=in_use,

@@ -6,10 +6,14 @@ node_exporter is asked if the configuration names one, else ``stat`` in a builde
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
 from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Collector, Look
 from exporter.collectors.node_exporter import disk_from_page
 from exporter.errors import Layer, NodeError, Reason, UnsupportedError
+from exporter.forecast import full_at, remember
 from exporter.model import Disk, Driver
 
 BUILDKIT_ROOT = "/var/lib/buildkit"
@@ -19,13 +23,26 @@ _STAT = ["stat", "-f", "-c", "%S %b %a %c %d", BUILDKIT_ROOT]
 
 
 async def collect(client: NodeClient, look: Look) -> Disk:
-    """Look at the disk by the best way there is.
+    """Look at the disk, and ahead: when it will be full as it fills now.
+
+    :raises UnsupportedError: when there is no way to; its text says what to configure.
+    """
+    disk = await read(client, look.fetch)
+    before: Disk | None = look.previous
+    samples = before.samples if before is not None and before.path == disk.path else ()
+    samples = remember(samples, look.now, disk.available, client.spec.collect.disk)
+    end = full_at(samples, disk.size, look.now, disk.available)
+    return replace(disk, samples=samples, full_at=end)
+
+
+async def read(client: NodeClient, fetch: Callable[[str], Awaitable[str]]) -> Disk:
+    """Read the disk's numbers by the best way there is; ``fetch`` as in :class:`Look`.
 
     :raises UnsupportedError: when there is none; its text says what to configure.
     """
     path = client.spec.disk.path or await _root(client)
     if client.spec.disk.node_exporter is not None:
-        return disk_from_page(await look.fetch(client.spec.disk.node_exporter), path)
+        return disk_from_page(await fetch(client.spec.disk.node_exporter), path)
     try:
         return await client.transport.statvfs(path)
     except UnsupportedError as error:

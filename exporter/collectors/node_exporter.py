@@ -20,16 +20,21 @@ _NAMES = {
 def disk_from_page(page: str, path: str) -> Disk:
     """Pick the filesystem that holds ``path`` out of a node_exporter's metrics page.
 
-    :raises NodeError: when the page has no such filesystem.
+    :raises NodeError: when the page has no such filesystem, or is none.
     """
     # Only these lines: a whole page has thousands, and the parser is slow.
     lines = [line for line in page.splitlines() if line.startswith(tuple(_NAMES))]
     mounts: dict[str, dict[str, int]] = {}
-    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-        for sample in family.samples:
-            if sample.name in _NAMES:
-                numbers = mounts.setdefault(sample.labels.get("mountpoint", ""), {})
-                numbers[_NAMES[sample.name]] = int(sample.value)
+    try:
+        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+            for sample in family.samples:
+                if sample.name in _NAMES:
+                    numbers = mounts.setdefault(sample.labels.get("mountpoint", ""), {})
+                    numbers[_NAMES[sample.name]] = int(sample.value)
+    except ValueError as error:
+        raise NodeError(
+            Layer.TRANSPORT, Reason.PROTOCOL, "the node_exporter's page can't be parsed"
+        ) from error
     wanted = PurePosixPath(path)
     holding = [
         mount
@@ -40,4 +45,11 @@ def disk_from_page(page: str, path: str) -> Disk:
         raise NodeError(
             Layer.TRANSPORT, Reason.PROTOCOL, f"the node_exporter reports no filesystem for {path}"
         )
-    return Disk(path=path, **mounts[max(holding, key=len)])
+    numbers = mounts[max(holding, key=len)]
+    return Disk(
+        path=path,
+        size=numbers["size"],
+        available=numbers["available"],
+        inodes=numbers["inodes"],
+        inodes_free=numbers["inodes_free"],
+    )

@@ -1,108 +1,136 @@
 """Which layers of a node answer: the way there, the Docker Engine, every selected builder.
 
-A look has one deadline for all layers; each layer gets a part of it, so that it is known which
-one kept silent when the time is over.
+All layers share one deadline, a little before the collection's own: whatever keeps silent, the
+result says which layer it was.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from exporter.buildkit.node import NodeClient
-from exporter.collectors.base import Collector, Look
-from exporter.errors import Layer, NodeError, Reason, UnsupportedError
-from exporter.model import Builder, Failure, Reachability
+from exporter.collectors.base import Collector, Look, Partial, failure
+from exporter.collectors.builders import from_every_builder
+from exporter.errors import Layer, NodeError, Reason, RemoteError, UnsupportedError
+from exporter.model import Builder, Reachability
 
-_ANSWER_SHARE = 0.6
-_PROBE_SHARE = 0.3
+# Where a daemon is silent for this share of the time, the machine itself is looked at.
+_DOUBT = 0.6
+
+_ORDER = list(Layer)
+
+# What an SSH server grants it grants at login: a right that was given since needs another one.
+_OF_A_LOGIN = (Reason.PERMISSION, Reason.FORWARDING)
 
 
 async def collect(client: NodeClient, look: Look) -> Reachability:
     """Look at each layer, from the lowest up. Failures are the result, so none is raised."""
-    del look
-    layers = dict.fromkeys(_layers(client), False)
+    layers = [layer for layer in _ORDER if client.engine or layer is not Layer.ENGINE]
     round_trip: float | None = None
     try:
         if client.engine is not None:
-            round_trip = await _first_answer(client, client.engine.ping())
-            layers[Layer.TRANSPORT] = layers[Layer.ENGINE] = True
-            await _builders_answer(client)
+            round_trip = await _round_trip(client, client.engine.ping, look)
+            await _builders_answer(client, look)
         else:
-            builder = (await client.builders())[0]
-            round_trip = await _first_answer(client, _answers(client, builder))
-            layers[Layer.TRANSPORT] = True
-        layers[Layer.BUILDKIT] = True
+            (builder,) = await client.builders()
+            round_trip = await _round_trip(client, lambda: _answers_anew(client, builder), look)
     except NodeError as error:
-        for layer in layers:
-            if layer is error.layer:
-                break
-            layers[layer] = True
-        if error.layer is Layer.TRANSPORT:
+        if error.layer is Layer.TRANSPORT or error.reason in _OF_A_LOGIN:
             # Whatever was kept open leads nowhere now.
             client.reset()
-        return Reachability(layers, Failure(error.layer, error.reason, error.detail), round_trip)
-    return Reachability(layers, None, round_trip)
+        failed = _ORDER.index(error.layer)
+        below = {layer: _ORDER.index(layer) < failed for layer in layers}
+        return Reachability(below, failure(error), round_trip)
+    return Reachability(dict.fromkeys(layers, True), None, round_trip)
 
 
-def _layers(client: NodeClient) -> tuple[Layer, ...]:
-    if client.engine is None:
-        return (Layer.TRANSPORT, Layer.BUILDKIT)
-    return (Layer.TRANSPORT, Layer.ENGINE, Layer.BUILDKIT)
+async def _round_trip(client: NodeClient, ask: Callable[[], Awaitable[None]], look: Look) -> float:
+    """Seconds from asking the lowest daemon to its answer. Connecting is no part of it."""
+    loop = asyncio.get_running_loop()
+    connects = client.transport.connects
+    started = loop.time()
+    await _first_answer(client, ask(), look)
+    if client.transport.connects != connects:
+        started = loop.time()
+        await _first_answer(client, ask(), look)
+    return loop.time() - started
 
 
-async def _first_answer(client: NodeClient, request: Awaitable[None]) -> float:
-    """Await the lowest daemon's answer; seconds it took. Silence is looked into."""
-    whole = client.spec.collect.timeout
-    daemon = Layer.BUILDKIT if client.engine is None else Layer.ENGINE
-    started = time.perf_counter()
+async def _first_answer(client: NodeClient, request: Awaitable[None], look: Look) -> None:
+    """Await the lowest daemon's answer; find out meanwhile whose silence it is."""
+    loop = asyncio.get_running_loop()
+    url = client.spec.endpoint.url
+    probes: list[asyncio.Task[None]] = []
+
+    def doubt() -> None:
+        probes.append(loop.create_task(client.transport.probe(), name=f"probe/{client.spec.name}"))
+
+    timer = loop.call_later((look.until - loop.time()) * _DOUBT, doubt)
     try:
-        async with asyncio.timeout(whole * _ANSWER_SHARE):
+        async with asyncio.timeout_at(look.until):
             await request
-        return time.perf_counter() - started
     except TimeoutError as error:
-        try:
-            async with asyncio.timeout(whole * _PROBE_SHARE):
-                await client.transport.probe()
-        except TimeoutError as silence:
+        if not any(probe.done() for probe in probes):
             raise NodeError(
                 Layer.TRANSPORT,
                 Reason.TIMEOUT,
-                f"{client.spec.endpoint.url}: no answer within {whole:g} s",
-            ) from silence
+                f"{url}: no answer within {client.spec.collect.timeout:g} s",
+            ) from error
+        for probe in probes:
+            probe.result()  # raises what is wrong with the machine
         raise NodeError(
-            daemon,
+            Layer.BUILDKIT if client.engine is None else Layer.ENGINE,
             Reason.TIMEOUT,
-            f"{client.spec.endpoint.url}: the machine answers, its daemon does not",
+            f"{url}: the machine answers, its daemon does not",
         ) from error
+    finally:
+        timer.cancel()
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
 
 
-async def _builders_answer(client: NodeClient) -> None:
+async def _builders_answer(client: NodeClient, look: Look) -> None:
     """Ask every selected builder; a list of builders that turns out stale is made anew."""
-    try:
-        await _ask(client, await client.builders())
-    except NodeError as error:
-        if error.layer is not Layer.BUILDKIT or error.reason is Reason.TIMEOUT:
-            raise
-        await _ask(client, await client.builders(fresh=True))
+    error = await _ask(client, look)
+    if error and _may_be_stale(error):
+        error = await _ask(client, look, fresh=True)
+    if error is not None:
+        raise error
 
 
-async def _ask(client: NodeClient, builders: tuple[Builder, ...]) -> None:
-    selected = [builder for builder in builders if builder.selected]
+def _may_be_stale(error: NodeError) -> bool:
+    """Whether a builder that is not there any more would look like this."""
+    # The Engine knows no container of that ID, or says that it does not run.
+    if isinstance(error, RemoteError):
+        return True
+    return error.layer is Layer.BUILDKIT and error.reason is not Reason.TIMEOUT
+
+
+async def _ask(client: NodeClient, look: Look, *, fresh: bool = False) -> NodeError | None:
     try:
-        async with asyncio.timeout(client.spec.collect.timeout * _PROBE_SHARE):
-            results = await asyncio.gather(
-                *(_answers(client, builder) for builder in selected), return_exceptions=True
-            )
+        async with asyncio.timeout_at(look.until):
+            builders = await client.builders(fresh=fresh)
     except TimeoutError as error:
-        names = ", ".join(builder.name for builder in selected)
         raise NodeError(
-            Layer.BUILDKIT, Reason.TIMEOUT, f"no answer in time from BuildKit ({names})"
+            Layer.ENGINE, Reason.TIMEOUT, "the Engine does not list its containers in time"
         ) from error
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    selected = [builder for builder in builders if builder.selected]
+    result = await from_every_builder(
+        selected, lambda builder: _answers(client, builder), {}, look.until
+    )
+    return result.error if isinstance(result, Partial) else None
+
+
+async def _answers_anew(client: NodeClient, builder: Builder) -> None:
+    """Ask again where another look has given the shared connection up: this one still has time."""
+    try:
+        await _answers(client, builder)
+    except NodeError as error:
+        if error.reason is not Reason.TIMEOUT:
+            raise
+        await _answers(client, builder)
 
 
 async def _answers(client: NodeClient, builder: Builder) -> None:

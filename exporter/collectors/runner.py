@@ -10,11 +10,16 @@ from typing import Any
 import structlog
 
 from exporter.buildkit.node import NodeClient
-from exporter.collectors.base import Collector, Look, Partial
+from exporter.collectors.base import Collector, Look, Partial, failure
 from exporter.errors import Layer, NodeError, Reason
 from exporter.model import CollectorState, Failure, Learned, Snapshot
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+# A look is told to be done by then, so that it can return what it has before it is cut short.
+_SOFT = 0.9
+# A cancelled look that has not ended after so many seconds waits for a peer that is gone.
+_GRACE = 2.0
 
 _FIRST = CollectorState(success=False, duration=0.0, last_success=None, timeouts=0)
 
@@ -35,7 +40,6 @@ class Outcome:
     value: Any
     """The new value of the snapshot's part; ``None`` when nothing was learned."""
     error: Failure | None
-    timed_out: bool
     finished: float
     duration: float
     connects: int
@@ -50,23 +54,23 @@ async def run(
 ) -> Outcome:
     """Collect once. Only cancellation is raised."""
     part: Learned[Any] | None = getattr(snapshot, collector.name)
-    look = Look(clock.now(), fetch, part.value if part else None)
     started = clock.monotonic()
     value: Any = None
     error: Failure | None = None
-    timed_out = False
     timeout = client.spec.collect.timeout
+    loop = asyncio.get_running_loop()
+    until = loop.time() + timeout * _SOFT
+    look = Look(clock.now(), until, fetch, part.value if part else None)
+    last_resort = loop.call_later(timeout + _GRACE, client.reset)
     try:
         async with asyncio.timeout(timeout):
             value = await collector.collect(client, look)
         if isinstance(value, Partial):
-            error = _failure(value.error)
+            error = failure(value.error)
             value = value.value
-    except NodeError as failure:
-        error = _failure(failure)
-        timed_out = failure.reason is Reason.TIMEOUT
+    except NodeError as refusal:
+        error = failure(refusal)
     except TimeoutError:
-        timed_out = True
         layer = Layer.BUILDKIT if client.spec.remote else Layer.ENGINE
         error = Failure(layer, Reason.TIMEOUT, f"not finished within {timeout:g} s")
     except Exception as bug:  # a bug in one collector must not end the others
@@ -74,11 +78,12 @@ async def run(
         error = Failure(
             Layer.TRANSPORT, Reason.PROTOCOL, f"unexpected {type(bug).__name__}; see the log"
         )
+    finally:
+        last_resort.cancel()
     return Outcome(
         collector.name,
         value,
         error,
-        timed_out,
         finished=clock.now(),
         duration=clock.monotonic() - started,
         connects=client.transport.connects,
@@ -87,12 +92,13 @@ async def run(
 
 def apply(snapshot: Snapshot, outcome: Outcome) -> Snapshot:
     """Put an outcome into a snapshot. A part that failed keeps its last value."""
+    timed_out = outcome.error is not None and outcome.error.reason is Reason.TIMEOUT
     state = snapshot.collectors.get(outcome.collector, _FIRST)
     state = CollectorState(
         success=outcome.error is None,
         duration=outcome.duration,
         last_success=outcome.finished if outcome.error is None else state.last_success,
-        timeouts=state.timeouts + outcome.timed_out,
+        timeouts=state.timeouts + timed_out,
         error=outcome.error,
     )
     changes: dict[str, Any] = {
@@ -102,7 +108,3 @@ def apply(snapshot: Snapshot, outcome: Outcome) -> Snapshot:
     if outcome.value is not None:
         changes[outcome.collector] = Learned(outcome.value, outcome.finished)
     return replace(snapshot, **changes)
-
-
-def _failure(error: NodeError) -> Failure:
-    return Failure(error.layer, error.reason, error.detail)

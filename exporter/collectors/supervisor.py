@@ -11,7 +11,7 @@ import structlog
 from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Collector
 from exporter.collectors.runner import Clock, Outcome, apply, run
-from exporter.model import Snapshot
+from exporter.model import Snapshot, Worker
 from exporter.snapshots import Snapshots
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class Supervisor:
         clock: Clock,
         rng: Random,
     ) -> None:
-        self._client = client
+        self.client = client
         self._collectors = [c for c in collectors if c.applies(client.spec)]
         self._snapshots = snapshots
         self._fetch = fetch
@@ -46,7 +46,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Look at the node until cancelled; then end its connections."""
-        name = self._client.spec.name
+        name = self.client.spec.name
         with structlog.contextvars.bound_contextvars(node=name):
             try:
                 async with asyncio.TaskGroup() as group:
@@ -55,19 +55,28 @@ class Supervisor:
                             self._repeat(collector), name=f"collect/{name}/{collector.name}"
                         )
             finally:
-                await self._client.close()
+                await self.client.close()
+
+    def look_again(self, *, except_for: str | None = None) -> None:
+        """Let the node's collectors look at once, each as soon as its present look is done."""
+        for name, wake in self._wake.items():
+            if name != except_for:
+                wake.set()
 
     async def _repeat(self, collector: Collector) -> None:
-        interval = collector.interval(self._client.spec)
+        interval = collector.interval(self.client.spec)
         loop = asyncio.get_running_loop()
         due = loop.time() + self._rng.uniform(0, min(interval, _SPREAD))
+        # The first pause is shorter for some: nodes that start together do not stay in step.
+        pause = interval * self._rng.uniform(0.5, 1.0)
         wake = self._wake[collector.name]
         while True:
             try:
                 async with asyncio.timeout_at(due):
                     await wake.wait()
             except TimeoutError:
-                due += interval
+                due += pause
+                pause = interval
             wake.clear()
             await self._look(collector)
             late = loop.time() - due
@@ -75,15 +84,13 @@ class Supervisor:
                 due += (late // interval + 1) * interval
 
     async def _look(self, collector: Collector) -> None:
-        name = self._client.spec.name
+        name = self.client.spec.name
         before = self._snapshots.get(name)
-        outcome = await run(collector, self._client, before, self._clock, self._fetch)
+        outcome = await run(collector, self.client, before, self._clock, self._fetch)
         after = self._snapshots.update(name, lambda snapshot: apply(snapshot, outcome))
         _tell(outcome, before, after)
-        if _came_back(before, after):
-            for other, event in self._wake.items():
-                if other != collector.name:
-                    event.set()
+        if collector.name == "reachability" and _came_back(before, after):
+            self.look_again(except_for=collector.name)
 
 
 def _came_back(before: Snapshot, after: Snapshot) -> bool:
@@ -102,6 +109,8 @@ def _tell(outcome: Outcome, before: Snapshot, after: Snapshot) -> None:
         elif new is None and (old is not None or before.reachability is None):
             log.info("node is up")
         return
+    if outcome.collector == "workers":
+        _tell_builders(before, after)
     state = before.collectors.get(outcome.collector)
     was = state.error if state else None
     if outcome.error is not None and outcome.error != was:
@@ -113,3 +122,23 @@ def _tell(outcome: Outcome, before: Snapshot, after: Snapshot) -> None:
         )
     elif outcome.error is None and was is not None:
         log.info("collection works again", collector=outcome.collector)
+
+
+def _tell_builders(before: Snapshot, after: Snapshot) -> None:
+    old, new = _workers(before), _workers(after)
+    for name in sorted(new.keys() - old.keys()):
+        found = new[name]
+        log.info(
+            "builder found",
+            builder=name,
+            driver=found.builder.driver,
+            version=found.version,
+            selected=found.builder.selected,
+        )
+    for name in sorted(old.keys() - new.keys()):
+        log.info("builder is gone", builder=name)
+
+
+def _workers(snapshot: Snapshot) -> dict[str, Worker]:
+    known = snapshot.workers.value.workers if snapshot.workers else ()
+    return {worker.builder.name: worker for worker in known}

@@ -23,7 +23,8 @@ async def collect(client: NodeClient, look: Look) -> Workers | Partial[Workers]:
 
     previous: Workers | None = look.previous
     known = {w.builder.name: w for w in previous.workers} if previous else {}
-    result = await from_every_builder(await client.builders(fresh=True), ask, known)
+    builders = await client.builders(fresh=True)
+    result = await from_every_builder(builders, ask, known, look.until)
     if isinstance(result, Partial):
         return Partial(Workers(engine, result.value), result.error)
     return Workers(engine, result)

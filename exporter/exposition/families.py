@@ -52,6 +52,10 @@ DISK_AVAILABLE = Family(
 )
 DISK_INODES = Family("buildfarm_disk_inodes", "Inodes of that filesystem.")
 DISK_INODES_FREE = Family("buildfarm_disk_inodes_free", "Free inodes of that filesystem.")
+DISK_FULL = Family(
+    "buildfarm_disk_full_timestamp_seconds",
+    "When that filesystem will be full as it fills now; absent while it does not fill.",
+)
 BUILDER_INFO = Family("buildfarm_builder_info", "What the builder is.")
 BUILDER_PLATFORM = Family("buildfarm_builder_platform", "A platform that the builder offers.")
 PLATFORM_MISSING = Family(
@@ -96,6 +100,7 @@ FAMILIES: tuple[Family, ...] = (
     DISK_AVAILABLE,
     DISK_INODES,
     DISK_INODES_FREE,
+    DISK_FULL,
     BUILDER_INFO,
     BUILDER_PLATFORM,
     PLATFORM_MISSING,

@@ -21,8 +21,8 @@ class NodeText:
     def __init__(self, node: str) -> None:
         self._node = f'node="{_escape(node)}"'
         self._made_from: dict[str, object] = {}
-        self._parts: dict[str, dict[str, str]] = {}
-        self.lines: dict[str, str] = {}
+        self._parts: dict[str, dict[str, bytes]] = {}
+        self.lines: dict[str, bytes] = {}
         """By the metric's name: its lines of all parts, each ending with a newline."""
 
     def update(self, snapshot: Snapshot) -> None:
@@ -34,7 +34,7 @@ class NodeText:
             self._made_from[key] = source
             self._parts[key] = text = _write(self._node, samples)
             for name in before.keys() | text.keys():
-                joined = "".join(part.get(name, "") for part in self._parts.values())
+                joined = b"".join(part.get(name, b"") for part in self._parts.values())
                 if joined:
                     self.lines[name] = joined
                 else:
@@ -60,29 +60,31 @@ class Page:
         encoder: Callable[[CollectorRegistry], bytes]
         encoder, content_type = choose_encoder(accept)
         openmetrics = content_type.startswith("application/openmetrics-text")
-        chunks: list[str] = []
+        chunks: list[bytes] = []
         nodes = [node.lines for node in self._nodes.values()]
         for family in FAMILIES:
             lines = [text for node in nodes if (text := node.get(family.name))]
             if lines:
                 chunks.append(_head(family, openmetrics))
                 chunks += lines
-        return content_type, "".join(chunks).encode() + encoder(self._registry)
+        chunks.append(encoder(self._registry))
+        return content_type, b"".join(chunks)
 
 
-def _head(family: Family, openmetrics: bool) -> str:
+def _head(family: Family, openmetrics: bool) -> bytes:
     name = family.name
     if openmetrics and family.kind is Kind.COUNTER:
         name = name.removesuffix("_total")
-    return f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
+    return f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n".encode()
 
 
-def _write(node: str, samples: Iterable[Sample]) -> dict[str, str]:
+def _write(node: str, samples: Iterable[Sample]) -> dict[str, bytes]:
     lines: dict[str, list[str]] = {}
     for family, labels, value in samples:
         line = f"{family.name}{{{node}{_labels(labels)}}} {_number(value)}\n"
         lines.setdefault(family.name, []).append(line)
-    return {name: "".join(text) for name, text in lines.items()}
+    # A node may say what is no Unicode ("\ud800" in JSON): it must not cost the whole page.
+    return {name: "".join(text).encode(errors="replace") for name, text in lines.items()}
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -28,10 +28,10 @@ def parts(snapshot: Snapshot) -> Iterator[tuple[str, Any, Iterator[Sample]]]:
     """
     node = snapshot.node
     yield "connects", snapshot.connects, _connects(snapshot.connects)
-    if part := snapshot.reachability:
-        yield "reachability", part, _reachability(part.value)
-    if part_ := snapshot.workers:
-        yield "workers", part_, _workers(node, part_.value)
+    if reachability := snapshot.reachability:
+        yield "reachability", reachability, _reachability(reachability.value)
+    if workers := snapshot.workers:
+        yield "workers", workers, _workers(node, workers.value)
     if disk := snapshot.disk:
         yield "disk", disk, _disk(disk.value)
     if cache := snapshot.cache:
@@ -78,14 +78,10 @@ def _workers(node: NodeSpec, value: Workers) -> Iterator[Sample]:
         },
         1,
     )
-    native = {
-        platform.platform
-        for worker in value.workers
-        if worker.builder.selected
-        for platform in worker.platforms
-        if not platform.emulated
-    }
-    for expected in node.platforms:
+    selected = [worker for worker in value.workers if worker.builder.selected]
+    native = {p.platform for worker in selected for p in worker.platforms if not p.emulated}
+    # As long as no selected builder has answered, nobody knows what is missing.
+    for expected in node.platforms if selected else ():
         yield f.PLATFORM_MISSING, {"platform": expected}, expected not in native
     for worker in value.workers:
         builder = {"builder": worker.builder.name}
@@ -112,6 +108,8 @@ def _disk(value: Disk) -> Iterator[Sample]:
     yield f.DISK_AVAILABLE, labels, value.available
     yield f.DISK_INODES, labels, value.inodes
     yield f.DISK_INODES_FREE, labels, value.inodes_free
+    if value.full_at is not None:
+        yield f.DISK_FULL, labels, value.full_at
 
 
 def _cache(value: tuple[Cache, ...]) -> Iterator[Sample]:

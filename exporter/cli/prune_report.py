@@ -1,0 +1,86 @@
+"""What ``prune`` says: what would go, and what went."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from exporter.buildkit import control_pb2 as pb
+from exporter.buildkit.node import NodeClient
+from exporter.model import Builder, Disk
+from exporter.prunes import Outcome, PruneRecord
+from exporter.words import count, duration, share, size
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A builder as it is before the prune."""
+
+    node: NodeClient
+    builder: Builder
+    disk: Disk
+    records: list[pb.UsageRecord]
+    matching: frozenset[str] | None
+    """The records that the configured filters let through."""
+
+    @property
+    def own(self) -> int:
+        """Bytes of the records that no image shares: what BuildKit compares with what to keep."""
+        return sum(max(record.Size, 0) for record in self.records if not record.Shared)
+
+
+def nothing(found: Found, keep: int) -> str:
+    """Why there is nothing to prune."""
+    if keep and found.own < keep:
+        return f"the cache is {size(found.own)}, not above {size(keep)}: nothing to prune"
+    return f"the cache is {size(found.own)}, and all of it is in use, shared or filtered out"
+
+
+def preview(
+    console: Console, name: str, going: list[pb.UsageRecord], found: Found, keep: int
+) -> None:
+    """Print what would go, in the order in which it would."""
+    if not going:
+        console.print(f"{name}: {nothing(found, keep)}")
+        return
+    total = sum(max(record.Size, 0) for record in going)
+    console.print(
+        f"{name}: would remove {count(len(going), 'record')} of {len(found.records)}, "
+        f"{size(total)} of {size(found.own)}:",
+        style="bold",
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("LAST USED", no_wrap=True)
+    table.add_column("TYPE", no_wrap=True)
+    table.add_column("DESCRIPTION", overflow="ellipsis", no_wrap=True)
+    now = time.time()
+    for record in going:
+        used = record.LastUsedAt.seconds
+        table.add_row(
+            size(max(record.Size, 0)),
+            f"{duration(max(now - used, 0))} ago" if used else "never",
+            record.RecordType,
+            " ".join(record.Description.split()),
+        )
+    console.print(table)
+
+
+def tell(console: Console, name: str, record: PruneRecord, before: Disk) -> None:
+    """Print what came of a prune."""
+    if record.outcome is not Outcome.OK:
+        console.print(f"{name}: {record.note}", style="red")
+        return
+    text = (
+        f"{name}: removed {count(record.records, 'record')}, {size(record.reclaimed)}, "
+        f"in {duration(record.duration or 0)}"
+    )
+    if record.after.cache is not None:
+        text += f"; the cache is now {size(record.after.cache)}"
+    if record.after.available is not None:
+        free = record.after.available
+        text += f", {size(free)} ({share(free, before.size)}) of the disk are free"
+    console.print(text, style="green")
