@@ -67,7 +67,8 @@ async def execute(
         running = _Running(record, history, now, on_progress)
         end: dict[str, Any] = {"outcome": Outcome.FAILED, "note": "unexpected; see the log"}
         try:
-            end = await running.run(target, request, still_due)
+            with target.client.held():
+                end = await running.run(target, request, still_due)
             if end["effective"] is False and explain is not None:
                 end["note"] = await explain()
         except asyncio.CancelledError:

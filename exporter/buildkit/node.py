@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from exporter.buildkit.builders import BARE, find_builders
 from exporter.buildkit.control import Control
 from exporter.docker.engine import Engine
@@ -26,6 +29,7 @@ class NodeClient:
         self._builders: tuple[Builder, ...] | None = (BARE,) if spec.remote else None
         self._info: EngineInfo | None = None
         self._controls: dict[str, Control] = {}
+        self._holders = 0
 
     async def engine_info(self, *, fresh: bool = False) -> EngineInfo | None:
         """Return what the Engine says of itself; ``None`` where there is none."""
@@ -87,13 +91,26 @@ class NodeClient:
         if control is not None:
             control.close()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the transport inside, even when a look finds the node silent.
+
+        What must not be cut short (a prune) goes on over it; keepalives tell whether it is dead.
+        """
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+
     def reset(self) -> None:
         """Give up every connection; the next request makes new ones. The builders stay known."""
         for name in list(self._controls):
             self._drop(name)
         if self.engine is not None:
             self.engine.close()
-        self.transport.reset()
+        if not self._holders:
+            self.transport.reset()
 
     async def close(self) -> None:
         """End in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -144,6 +145,9 @@ class FakeNode:
     @property
     def client(self) -> NodeClient:
         return cast(NodeClient, self)
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def new_control(self, builder: Builder) -> Control:
         if not builder.running:

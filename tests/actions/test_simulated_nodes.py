@@ -160,15 +160,27 @@ async def test_node_that_fails_in_the_middle(fault: str, start: Start) -> None:
     assert (await stage.prune(1)).outcome is Outcome.OK
 
 
-async def test_transport_that_is_reset_in_the_middle(start: Start) -> None:
+async def test_transport_that_is_lost_in_the_middle(start: Start) -> None:
     stage = await start(KINDS["container over TLS"])
     stage.fill(400)
 
     def fail(progress: Progress) -> None:
         if progress.records == 10:
-            stage.client.reset()
+            stage.client.transport.reset()
 
     assert (await stage.prune(1, fail)).outcome is Outcome.FAILED
+
+
+async def test_a_look_that_finds_the_node_silent_does_not_cut_a_prune_short(start: Start) -> None:
+    stage = await start(KINDS["container over TLS"])
+    stage.fill(400)
+
+    def give_up(progress: Progress) -> None:
+        if progress.records == 10:
+            stage.client.reset()
+
+    found = await stage.prune(1, give_up)
+    assert (found.outcome, found.records) == (Outcome.OK, 400)
 
 
 async def test_stopped_in_the_middle(start: Start) -> None:

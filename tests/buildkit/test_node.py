@@ -133,6 +133,19 @@ async def test_a_client_of_ones_own_has_its_own_connection(node: Node) -> None:
     await here.close()
 
 
+async def test_a_held_transport_outlives_a_reset(tmp_path: Path) -> None:
+    here = client(tmp_path / "docker.sock")
+    resets: list[None] = []
+    here.transport.reset = lambda: resets.append(None)  # type: ignore[method-assign]
+    with here.held():
+        with here.held():
+            here.reset()
+        here.reset()
+        assert not resets
+    here.reset()
+    assert len(resets) == 1
+
+
 async def test_after_a_reset_all_is_reached_anew(node: Node) -> None:
     here = client(node.engine.socket)
     await here.control(EMBEDDED).info()
