@@ -1,6 +1,6 @@
 """What can go wrong on the way to a node, in words that are also metric label values.
 
-Exceptions of asyncio, ssl, asyncssh, h11 and grpclib are translated into this family once, at
+Exceptions of asyncio, ssl, asyncssh, h11 and hpack are translated into this family once, at
 the edge where they arise, with the original chained. Above that edge only this family is seen.
 """
 

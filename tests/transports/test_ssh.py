@@ -111,8 +111,8 @@ async def test_a_path_that_we_may_not_look_at(sshd: SshServer) -> None:
     sshd.sftp = Forbidden
     await sshd.start()
     async with transport(sshd.endpoint()) as there:
-        with pytest.raises(NodeError, match="may not look at /root") as caught:
-            await there.statvfs("/root")
+        with pytest.raises(NodeError, match="may not look at /secret") as caught:
+            await there.statvfs("/secret")
     assert (caught.value.layer, caught.value.reason) == (Layer.TRANSPORT, Reason.PERMISSION)
 
 

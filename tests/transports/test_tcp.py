@@ -41,7 +41,8 @@ class Daemon:
             await server.wait_closed()
 
     def context(self, pair: Issued) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.authority.ca)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_verify_locations(self.authority.ca)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(pair.cert, pair.key)
         context.set_alpn_protocols(["h2", "http/1.1"])

@@ -1,0 +1,1 @@
+"""What looking costs: at one real node, and at many simulated ones."""
