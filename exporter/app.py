@@ -85,7 +85,7 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
                     snapshots,
                     fetcher.text,
                     plan.prune_max_parallel,
-                    PruneMetrics(own.registry),
+                    PruneMetrics(own.registry, {node.name for node in plan.nodes}),
                     CLOCK.now,
                     stop,
                 )

@@ -59,6 +59,10 @@ class Fetcher:
             raise NodeError(
                 Layer.TRANSPORT, Reason.DNS, f"{what}: the name does not resolve"
             ) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise network_error(error.certificate_error, Layer.TRANSPORT, what) from error
+        except aiohttp.ClientConnectorError as error:
+            raise network_error(error.os_error, Layer.TRANSPORT, what) from error
         except OSError as error:
             raise network_error(error, Layer.TRANSPORT, what) from error
         except aiohttp.ClientError as error:

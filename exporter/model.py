@@ -368,7 +368,7 @@ class CollectorState:
     duration: float
     last_success: float | None
     timeouts: int
-    """Collections cut short by their deadline, since the start."""
+    """Collections that failed because no answer came in time, since the start."""
     error: Failure | None = None
     """Why the last collection was not, or not wholly, a success."""
 

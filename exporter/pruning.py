@@ -16,6 +16,7 @@ from exporter.actions.policy import native_platforms
 from exporter.actions.pruner import Farm, NodePruner
 from exporter.collectors import disk
 from exporter.collectors.supervisor import Supervisor
+from exporter.errors import StorageError
 from exporter.exposition.prunes import PruneMetrics
 from exporter.prunes import BuilderKey, Decision, PruneRecord
 from exporter.snapshots import Snapshots
@@ -26,6 +27,7 @@ from exporter.storage.prunes import PruneStore
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _REFRESH = 15.0
+_READ_TIMEOUT = 10.0
 
 # Stopping waits so long for a prune to end by itself. Docker and systemd wait longer than that.
 _GRACE = 7.0
@@ -73,7 +75,11 @@ class Pruning:
         self, limit: int, node: str | None = None, before: float | None = None
     ) -> list[PruneRecord]:
         """Return the last prunes, newest first. May raise StorageError."""
-        return await self._store.recent(limit, node, before)
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT):
+                return await self._store.recent(limit, node, before)
+        except TimeoutError as error:
+            raise StorageError("no answer in time") from error
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prune until ``stop`` is set, and a little longer where a prune is about to end."""

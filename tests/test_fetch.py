@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from exporter.errors import NodeError, Reason
 from exporter.fetch import Fetcher
 from exporter.model import DiskSettings, NodeSpec, Snapshot
 from tests.collectors.fakes import SPEC, FakeNode
+from tests.support.pki import Authority
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -90,6 +93,17 @@ async def test_nobody_listens() -> None:
         with pytest.raises(NodeError) as caught:
             await got(f"http://127.0.0.1:{nobody.getsockname()[1]}/")
     assert caught.value.reason is Reason.REFUSED
+
+
+async def test_a_certificate_of_an_authority_that_is_not_known(tmp_path: Path) -> None:
+    issued = Authority(tmp_path).issue("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.cert, issued.key)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", ssl=context)
+    async with server:
+        with pytest.raises(NodeError, match="the server's certificate: ") as caught:
+            await got(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert caught.value.reason is Reason.TLS
 
 
 async def test_a_name_that_does_not_resolve() -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from exporter.buildkit.builders import CONTAINER_PREFIX, STATE_SUFFIX
+from exporter.buildkit.builders import state_volume
 from exporter.buildkit.node import NodeClient
 from exporter.errors import NodeError, RemoteError, StorageError
 from exporter.model import Snapshot
@@ -46,7 +46,7 @@ def to_remove(
 
     ``wanted``: the names of the node's configured builders.
     """
-    spared = {f"{CONTAINER_PREFIX}{name}{STATE_SUFFIX}" for name in wanted or ()}
+    spared = {state_volume(name) for name in wanted or ()}
     return sorted(
         volume
         for volume, first_seen in since.items()
@@ -87,6 +87,8 @@ class OrphanRemover:
                     await self.tick()
                 except (NodeError, StorageError, TimeoutError) as error:
                     log.warning("can't remove orphaned volumes now", error=str(error) or "timeout")
+                except Exception:  # a bug met on one node must not end all that is done to the farm
+                    log.exception("removing orphaned volumes failed unexpectedly")
                 await asyncio.sleep(_TICK)
 
     async def tick(self) -> None:

@@ -1,8 +1,9 @@
 """What a prune would remove, by the rules of BuildKit's own (``cache/manager.go``).
 
-Records in use, and records that an image shares, stay. The rest goes one by one, leaves before
-what they were made from, in the order of two ranks added up: how long ago a record was last used,
-and how often it was. It ends as soon as what is left is less than what to keep.
+Records in use stay; without ``all`` also internal ones, frontends, and what an image shares. The
+rest goes one by one, leaves before what they were made from, in the order of two ranks added up:
+how long ago a record was last used, and how often it was. It ends as soon as what is left is less
+than what to keep.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from heapq import heappop, heappush
 from exporter.buildkit import control_pb2 as pb
 
 INTERNAL_TYPES = frozenset({"internal", "frontend"})
-"""Types of records that go only with ``all``."""
+"""Types of records that go only with ``all``, as do shared ones of any type."""
 
 
 def would_go(

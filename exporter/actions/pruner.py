@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -15,7 +17,7 @@ from exporter.actions.policy import decide, full_platforms, hold, own, still_due
 from exporter.actions.space import whose_space
 from exporter.buildkit.control import Control
 from exporter.buildkit.node import NodeClient
-from exporter.errors import NodeError, RemoteError
+from exporter.errors import Layer, NodeError, Reason, RemoteError
 from exporter.model import Builder, Disk, PruneSettings, Snapshot
 from exporter.prunes import (
     BuilderKey,
@@ -102,7 +104,9 @@ class NodePruner:
                     await self.tick()
                 except Exception:  # a bug met on one node must not end the others' pruning
                     log.exception("pruning failed unexpectedly")
-                await asyncio.sleep(TICK)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await self._stop.wait()
 
     async def tick(self) -> None:
         """Decide on every selected builder, and prune the one that needs it most."""
@@ -158,7 +162,10 @@ class NodePruner:
 
     async def _prune(self, builder: Builder, due: Decision) -> bool:
         """Prune unless something holds it up. True: it was done, and all is to be seen anew."""
-        builds = 0 if self._full_platforms() else await self._running_builds(builder)
+        builds: int | None = 0
+        if not self._full_platforms():
+            builder = await self._as_it_is(builder)
+            builds = await self._running_builds(builder)
         # From here to where the prune is noted as running nothing is awaited: no other node's
         # pruner can come in between.
         now = self._now()
@@ -205,8 +212,21 @@ class NodePruner:
             self._history,
             self._now,
             still_due=still_due(decision, self._settings),
-            explain=self._explain,
+            explain=partial(self._explain, builder),
         )
+
+    async def _as_it_is(self, builder: Builder) -> Builder:
+        """Find the builder anew: since it was looked at it may have got another container."""
+        try:
+            async with asyncio.timeout(_ASK_TIMEOUT):
+                there = await self._client.builders(fresh=True)
+        except TimeoutError as error:
+            said = "the Engine does not list its containers in time"
+            raise NodeError(Layer.ENGINE, Reason.TIMEOUT, said) from error
+        for found in there:
+            if found.name == builder.name and found.selected:
+                return found
+        raise NodeError(Layer.BUILDKIT, Reason.BUILDKIT, f"builder {builder.name} is gone")
 
     async def _running_builds(self, builder: Builder) -> int | None:
         control = self._client.new_control(builder)
@@ -227,8 +247,8 @@ class NodePruner:
             self._now(),
         )
 
-    async def _explain(self) -> str:
-        return await whose_space(self._client, self._snapshot())
+    async def _explain(self, pruned: Builder) -> str:
+        return await whose_space(self._client, self._snapshot(), pruned.name)
 
 
 async def running_builds(control: Control) -> int:

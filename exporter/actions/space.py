@@ -12,9 +12,12 @@ from exporter.words import count, size
 _ASK_TIMEOUT = 20.0
 
 
-async def whose_space(client: NodeClient, snapshot: Snapshot) -> str:
-    """Name what else is on the disk: other builders' caches, orphaned state volumes, images."""
-    caches = snapshot.cache.value if snapshot.cache else ()
+async def whose_space(client: NodeClient, snapshot: Snapshot, pruned: str) -> str:
+    """Name what else is on the disk: other builders' caches, orphaned state volumes, images.
+
+    ``pruned``: the builder whose cache it is not; what the snapshot says of it is out of date.
+    """
+    caches = [c for c in (snapshot.cache.value if snapshot.cache else ()) if c.builder != pruned]
     named = [f"{size(cache.size)} in the cache of builder {cache.builder}" for cache in caches]
     orphans = snapshot.orphans.value if snapshot.orphans else None
     if orphans is not None and orphans.volumes:

@@ -37,7 +37,7 @@ async def find_builders(
         if (
             builder.driver is Driver.CONTAINER
             and builder.name not in found
-            and await engine.volume_exists(f"{CONTAINER_PREFIX}{builder.name}{STATE_SUFFIX}")
+            and await engine.volume_exists(state_volume(builder.name))
         ):
             found[builder.name] = replace(builder, container=None, running=False)
     return select([EMBEDDED, *(found[name] for name in sorted(found))], wanted)
@@ -47,7 +47,14 @@ def _builder_name(row: Container) -> str | None:
     # The Engine's filter looks for the text anywhere in the name.
     if not row.name.startswith(CONTAINER_PREFIX):
         return None
-    return row.name.removeprefix(CONTAINER_PREFIX)
+    name = row.name.removeprefix(CONTAINER_PREFIX)
+    # No two builders of a node have one name: this one goes by its container's.
+    return row.name if name == EMBEDDED.name else name
+
+
+def state_volume(builder: str) -> str:
+    """Name the volume in which a container builder has its cache."""
+    return f"{CONTAINER_PREFIX}{builder.removeprefix(CONTAINER_PREFIX)}{STATE_SUFFIX}"
 
 
 def select(builders: Iterable[Builder], wanted: tuple[str, ...] | None) -> tuple[Builder, ...]:

@@ -19,7 +19,7 @@ class NodeClient:
     """All that can be asked of one node, over its one transport.
 
     What was learned on the way (the Engine's data, the list of builders) is kept until it is
-    refreshed or :meth:`reset`. No method has a deadline: the caller sets one.
+    refreshed. No method has a deadline: the caller sets one.
     """
 
     def __init__(self, spec: NodeSpec, transport: Transport) -> None:
@@ -28,7 +28,7 @@ class NodeClient:
         self.engine: Engine | None = None if spec.remote else Engine(transport.dial)
         self._builders: tuple[Builder, ...] | None = (BARE,) if spec.remote else None
         self._info: EngineInfo | None = None
-        self._controls: dict[str, Control] = {}
+        self._controls: dict[Builder, Control] = {}
         self._holders = 0
 
     async def engine_info(self, *, fresh: bool = False) -> EngineInfo | None:
@@ -43,8 +43,8 @@ class NodeClient:
             return self._builders
         assert self.engine is not None
         found = await find_builders(self.engine, self.spec.builders, self._builders or ())
-        for builder in set(self._builders or ()) - set(found):
-            self._drop(builder.name)
+        for builder in self._controls.keys() - set(found):
+            self._controls.pop(builder).close()
         self._builders = found
         return found
 
@@ -53,9 +53,10 @@ class NodeClient:
 
         :raises NodeError: when the builder does not run.
         """
-        if builder.name not in self._controls or not builder.running:
-            self._controls[builder.name] = self.new_control(builder)
-        return self._controls[builder.name]
+        # By all that is known of it: who still has an older list asks for the container of before.
+        if builder not in self._controls or not builder.running:
+            self._controls[builder] = self.new_control(builder)
+        return self._controls[builder]
 
     def new_control(self, builder: Builder) -> Control:
         """Return another client of a builder, with a connection of its own; the caller closes it.
@@ -86,11 +87,6 @@ class NodeClient:
         assert builder.container is not None
         return await self.engine.execute(builder.container, command)
 
-    def _drop(self, name: str) -> None:
-        control = self._controls.pop(name, None)
-        if control is not None:
-            control.close()
-
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the transport inside, even when a look finds the node silent.
@@ -105,17 +101,17 @@ class NodeClient:
 
     def reset(self) -> None:
         """Give up every connection; the next request makes new ones. The builders stay known."""
-        for name in list(self._controls):
-            self._drop(name)
-        if self.engine is not None:
-            self.engine.close()
+        self._disconnect()
         if not self._holders:
             self.transport.reset()
 
     async def close(self) -> None:
         """End in order."""
-        for name in list(self._controls):
-            self._drop(name)
+        self._disconnect()
+        await self.transport.close()
+
+    def _disconnect(self) -> None:
+        while self._controls:
+            self._controls.popitem()[1].close()
         if self.engine is not None:
             self.engine.close()
-        await self.transport.close()

@@ -46,7 +46,8 @@ async def read(client: NodeClient, fetch: Callable[[str], Awaitable[str]]) -> Di
     try:
         return await client.transport.statvfs(path)
     except UnsupportedError as error:
-        disk = await _stat_in_builder(client, path)
+        # A container of a builder sees the disk of Docker's root, and no other.
+        disk = None if client.spec.disk.path else await _stat_in_builder(client, path)
         if disk is not None:
             return disk
         raise UnsupportedError(

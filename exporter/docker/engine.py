@@ -41,9 +41,6 @@ class Container:
     id: str
     name: str
     running: bool
-    state: str
-    mounts: Mapping[str, str]
-    """Where it is mounted in the container: where it is on the node."""
 
 
 class Engine:
@@ -94,11 +91,6 @@ class Engine:
                 id=row["Id"],
                 name=row["Names"][0].lstrip("/") if row.get("Names") else "",
                 running=row.get("State") == "running",
-                state=str(row.get("Status") or row.get("State") or ""),
-                mounts={
-                    mount.get("Destination", ""): mount.get("Source", "")
-                    for mount in row.get("Mounts") or []
-                },
             )
             for row in rows
         ]

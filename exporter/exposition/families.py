@@ -42,7 +42,9 @@ COLLECTOR_LAST_SUCCESS = Family(
     "buildfarm_collector_last_success_timestamp_seconds", "When a collection last succeeded wholly."
 )
 COLLECTOR_TIMEOUTS = Family(
-    "buildfarm_collector_timeouts_total", "Collections cut short by their deadline.", Kind.COUNTER
+    "buildfarm_collector_timeouts_total",
+    "Collections that failed because no answer came in time.",
+    Kind.COUNTER,
 )
 DISK_SIZE = Family(
     "buildfarm_disk_size_bytes", "Size of the filesystem that holds the builders' data."

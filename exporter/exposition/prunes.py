@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from exporter.prunes import BuilderKey, Decision, Outcome, PruneRecord, Trigger, Verdict
@@ -11,9 +13,13 @@ _BUCKETS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1800)
 
 
 class PruneMetrics:
-    """Counts prunes since the start; what comes of a decision is shown as it stands."""
+    """Counts prunes since the start; what comes of a decision is shown as it stands.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    ``nodes``: names of those in the configuration. The history knows others too.
+    """
+
+    def __init__(self, registry: CollectorRegistry, nodes: Collection[str]) -> None:
+        self._nodes = nodes
         self._prunes = Counter(
             "buildfarm_prunes",
             "Prunes that ended, however, by what made them due.",
@@ -92,8 +98,8 @@ class PruneMetrics:
 
     def ended(self, record: PruneRecord) -> None:
         """Count a prune that ended."""
-        self._last.labels(*record.key).set(record.ended_at)
-        if record.outcome is Outcome.DRY_RUN:
+        self.known(record)
+        if record.outcome is Outcome.DRY_RUN or record.node not in self._nodes:
             return
         self._prunes.labels(*record.key, record.trigger).inc()
         if record.outcome is not Outcome.OK:
@@ -105,8 +111,9 @@ class PruneMetrics:
             self._duration.labels(*record.key).observe(record.duration)
 
     def known(self, record: PruneRecord) -> None:
-        """Show when the last prune was, of one before this start."""
-        self._last.labels(*record.key).set(record.ended_at)
+        """Show when the last prune was, of one before this start too."""
+        if record.node in self._nodes:
+            self._last.labels(*record.key).set(record.ended_at)
 
     def orphan_removed(self, node: str, volume: str) -> None:
         """Count an orphaned volume that was removed."""

@@ -38,6 +38,18 @@ class Database:
         self.shown = shown
         """The URL without its password."""
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection for what is to happen wholly or not at all.
+
+        :raises StorageError: when it can't be had, or a statement fails.
+        """
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise _storage_error(error, self.shown) from error
+
     async def close(self) -> None:
         """End all connections."""
         await self.engine.dispose()
@@ -124,7 +136,7 @@ def _prepare(url: URL, shown: str) -> None:
             _refuse_newer(connection, config, shown)
             command.upgrade(config, "head")
     except (SQLAlchemyError, CommandError) as error:
-        raise storage_error(error, shown) from error
+        raise _storage_error(error, shown) from error
     finally:
         engine.dispose()
 
@@ -195,7 +207,7 @@ def _postgresql_settings() -> dict[str, Any]:
     }
 
 
-def storage_error(error: Exception, shown: str) -> StorageError:
+def _storage_error(error: Exception, shown: str) -> StorageError:
     """Translate an exception of SQLAlchemy or of a driver. ``shown``: which database."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()
     return StorageError(f"{shown}: {said[0] if said else type(error).__name__}")

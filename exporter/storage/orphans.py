@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from exporter.storage.database import Database, storage_error
+from exporter.storage.database import Database
 from exporter.storage.tables import orphans
 
 
@@ -28,24 +27,21 @@ class OrphanStore:
         One that was used again in between, or removed, starts anew.
         """
         here = orphans.c.node == node
-        try:
-            async with self._database.engine.begin() as connection:
-                gone = orphans.c.volume.not_in(list(volumes)) & orphans.c.removed_at.is_(None)
-                back = orphans.c.volume.in_(list(volumes)) & orphans.c.removed_at.is_not(None)
-                await connection.execute(delete(orphans).where(here, gone | back))
-                rows = await connection.execute(
-                    select(orphans).where(here, orphans.c.removed_at.is_(None))
-                )
-                since = {row.volume: float(row.first_seen) for row in rows}
-                fresh = [
-                    {"node": node, "volume": volume, "first_seen": now}
-                    for volume in volumes
-                    if volume not in since
-                ]
-                if fresh:
-                    await connection.execute(insert(orphans), fresh)
-        except (SQLAlchemyError, OSError) as error:
-            raise storage_error(error, self._database.shown) from error
+        async with self._database.transaction() as connection:
+            gone = orphans.c.volume.not_in(list(volumes)) & orphans.c.removed_at.is_(None)
+            back = orphans.c.volume.in_(list(volumes)) & orphans.c.removed_at.is_not(None)
+            await connection.execute(delete(orphans).where(here, gone | back))
+            rows = await connection.execute(
+                select(orphans).where(here, orphans.c.removed_at.is_(None))
+            )
+            since = {row.volume: float(row.first_seen) for row in rows}
+            fresh = [
+                {"node": node, "volume": volume, "first_seen": now}
+                for volume in volumes
+                if volume not in since
+            ]
+            if fresh:
+                await connection.execute(insert(orphans), fresh)
         return {volume: since.get(volume, now) for volume in volumes}
 
     async def orphan_removed(self, node: str, volume: str, now: float) -> None:
@@ -55,8 +51,5 @@ class OrphanStore:
             .where(orphans.c.node == node, orphans.c.volume == volume)
             .values(removed_at=now)
         )
-        try:
-            async with self._database.engine.begin() as connection:
-                await connection.execute(statement)
-        except (SQLAlchemyError, OSError) as error:
-            raise storage_error(error, self._database.shown) from error
+        async with self._database.transaction() as connection:
+            await connection.execute(statement)

@@ -7,10 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, and_, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
 from exporter.prunes import LEASE, Measure, Outcome, PruneRecord, Trigger
-from exporter.storage.database import Database, locked, storage_error
+from exporter.storage.database import Database, locked
 from exporter.storage.tables import prunes
 
 INTERRUPTED_NOTE = "the exporter was stopped or killed before it heard of the end"
@@ -61,13 +60,10 @@ class PruneStore:
             .from_select(list(row), values.where(~others.exists()))
             .returning(prunes.c.id)
         )
-        try:
-            async with self._database.engine.begin() as connection:
-                await locked(connection)
-                # Not rowcount: psycopg knows none of an INSERT from a SELECT.
-                return (await connection.execute(statement)).first() is not None
-        except (SQLAlchemyError, OSError) as error:
-            raise storage_error(error, self._database.shown) from error
+        async with self._database.transaction() as connection:
+            await locked(connection)
+            # Not rowcount: psycopg knows none of an INSERT from a SELECT.
+            return (await connection.execute(statement)).first() is not None
 
     async def interrupt(self, unseen_since: float) -> None:
         """Close the prunes that nobody runs any more: last seen before ``unseen_since``."""
@@ -110,18 +106,12 @@ class PruneStore:
         return await self._read(query)
 
     async def _write(self, statement: Any) -> None:
-        try:
-            async with self._database.engine.begin() as connection:
-                await connection.execute(statement)
-        except (SQLAlchemyError, OSError) as error:
-            raise storage_error(error, self._database.shown) from error
+        async with self._database.transaction() as connection:
+            await connection.execute(statement)
 
     async def _read(self, query: Any) -> list[PruneRecord]:
-        try:
-            async with self._database.engine.connect() as connection:
-                return [_record(row) for row in await connection.execute(query)]
-        except (SQLAlchemyError, OSError) as error:
-            raise storage_error(error, self._database.shown) from error
+        async with self._database.transaction() as connection:
+            return [_record(row) for row in await connection.execute(query)]
 
 
 def _row(record: PruneRecord) -> dict[str, Any]:

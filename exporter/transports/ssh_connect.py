@@ -219,6 +219,13 @@ def ssh_error(error: Exception, endpoint: SshEndpoint) -> NodeError:
             Reason.AUTH,
             f"{what}: our key can't be read: it is damaged, or its passphrase is wrong",
         )
+    if isinstance(error, OSError) and error.filename is not None:
+        # The same for a file that is not there, or not ours to read.
+        return NodeError(
+            Layer.TRANSPORT,
+            Reason.AUTH,
+            f"{what}: a file of our SSH keys or configuration can't be read: {error.strerror}",
+        )
     if isinstance(error, asyncssh.ConfigParseError):
         return NodeError(
             Layer.TRANSPORT, Reason.PROTOCOL, f"{what}: the SSH configuration: {error}"

@@ -14,7 +14,7 @@ from exporter.buildkit import control_pb2 as pb
 from exporter.buildkit.control import Control
 from exporter.buildkit.node import NodeClient
 from exporter.errors import Layer, NodeError, Reason, StorageError
-from exporter.model import Builder, Disk, NodeSpec, PruneSettings, Snapshot, UnixEndpoint
+from exporter.model import Builder, Disk, Driver, NodeSpec, PruneSettings, Snapshot, UnixEndpoint
 from exporter.prunes import (
     BuilderKey,
     Decision,
@@ -122,7 +122,7 @@ async def act(script: Any) -> Any:
 class FakeNode:
     """A node with fake builders and a disk, in GiB, that prunes make room on."""
 
-    builders: Mapping[str, FakeBuilder]
+    fakes: Mapping[str, FakeBuilder]
     name: str = "n1"
     free: float = 60.0
     delay: float = 0.0
@@ -130,10 +130,13 @@ class FakeNode:
     disk: Any = None
     """Instead of the numbers: an exception, or ``...``."""
     engine: Any = None
+    there: Any = None
+    """The list of builders; ``None``: all of them, as they were looked at."""
+    asked: list[Builder] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.spec = NodeSpec(self.name, UnixEndpoint("/run/docker.sock"))
-        for builder in self.builders.values():
+        for builder in self.fakes.values():
             builder.on_pruned = self._pruned
 
     def _pruned(self, gib: float) -> None:
@@ -152,7 +155,13 @@ class FakeNode:
     def new_control(self, builder: Builder) -> Control:
         if not builder.running:
             raise NodeError(Layer.BUILDKIT, Reason.BUILDKIT, f"{builder.name} does not run")
-        return self.builders[builder.name].control
+        self.asked.append(builder)
+        return self.fakes[builder.name].control
+
+    async def builders(self, *, fresh: bool) -> Sequence[Builder]:
+        assert fresh
+        as_known = [Builder(name, Driver.CONTAINER, container="c0") for name in self.fakes]
+        return cast(Sequence[Builder], await act(self.there)) or as_known
 
     async def look_at_disk(self) -> Disk:
         await act(self.disk)

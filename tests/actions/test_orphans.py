@@ -123,9 +123,12 @@ async def test_refusal_of_one_does_not_keep_the_others() -> None:
     assert (engine.removed, stage.store.noted) == ([NEW], [NEW])
 
 
-@pytest.mark.parametrize("trouble", ["node", "engine", "store"])
+TROUBLES = {"node": LOST, "engine": ..., "bug": ZeroDivisionError()}
+
+
+@pytest.mark.parametrize("trouble", ["store", *TROUBLES])
 async def test_trouble_is_waited_out(trouble: str) -> None:
-    engine = FakeEngine({OLD: {"node": LOST, "engine": ...}.get(trouble)})
+    engine = FakeEngine({OLD: TROUBLES.get(trouble)})
     stage = Stage(engine)
     stage.store.broken = trouble == "store"
     task = asyncio.create_task(stage.remover().run())

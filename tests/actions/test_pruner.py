@@ -160,6 +160,24 @@ async def test_builder_that_can_not_be_asked_is_asked_again() -> None:
     assert "can't be asked (BuildKit ended the connection)" in around.ears.heard[0].reason
 
 
+async def test_builder_that_got_another_container_is_pruned_in_that_one() -> None:
+    """Its last look may be minutes old: a request to the old container would fail."""
+    builder, again = FakeBuilder(own=50), replace(FARM0, container="c9")
+    around = bench(builder, node=FakeNode({"farm0": builder}, there=(again,)))
+    await run_for(around, 60)
+    assert len(builder.requests) == 1
+    assert set(around.node.asked) == {again}
+
+
+@pytest.mark.parametrize("there", [(FARM1,), (replace(FARM0, selected=False),), LOST, ...])
+async def test_builder_that_is_not_there_any_more_is_not_pruned(there: Any) -> None:
+    builder = FakeBuilder(own=50)
+    around = bench(builder, node=FakeNode({"farm0": builder}, there=there))
+    await run_for(around, 60)
+    assert (builder.requests, told(around)) == ([], [Verdict.STALE])
+    assert around.history.latest == {}
+
+
 async def test_one_broken_builder_does_not_keep_the_other() -> None:
     """The one with the largest excess comes first; when it fails, the next has its turn."""
     broken, well = FakeBuilder(own=90, builds=LOST), FakeBuilder(own=50)
@@ -224,6 +242,20 @@ async def test_bug_does_not_end_the_pruner() -> None:
     asyncio.get_running_loop().call_later(TICK - 1, setattr, builder, "builds", 0)
     await run_for(around, 300)
     assert len(builder.requests) == 1
+
+
+async def test_told_to_stop_in_a_prune_it_ends_with_the_prune() -> None:
+    around = bench(FakeBuilder(own=50, steps=[31, 30.0]))
+    pruner = around.pruner()
+    task = asyncio.create_task(pruner.run())
+    await asyncio.sleep(15)
+    assert pruner.busy
+    pruner._stop.set()
+    await task
+    finished = last(around).finished_at
+    assert last(around).outcome is Outcome.OK
+    assert finished is not None
+    assert clock() - finished < 1
 
 
 class Platform:

@@ -57,11 +57,17 @@ class FakeEngine:
 )
 async def test_what_is_named(engine: Any, orphans: Orphans | None, said: str) -> None:
     known = replace(snapshot(cache()), orphans=Learned(orphans, NOW) if orphans else None)
-    found = await whose_space(FakeNode({}, engine=engine).client, known)
+    found = await whose_space(FakeNode({}, engine=engine).client, known, "farm1")
     assert found == f"the space is not the build cache's to free. On this node: {said}"
+
+
+async def test_the_pruned_cache_is_not_named_with_the_size_it_had_before() -> None:
+    known = snapshot(cache("farm0", 50), cache("farm1", 7))
+    found = await whose_space(FakeNode({}).client, known, "farm0")
+    assert found.endswith("On this node: 7.0 GiB in the cache of builder farm1")
 
 
 async def test_nothing_is_known() -> None:
     known = replace(snapshot(), cache=None)
-    found = await whose_space(FakeNode({}).client, known)
+    found = await whose_space(FakeNode({}).client, known, "farm0")
     assert found.endswith("On this node: nothing of Docker's that could be measured")

@@ -56,6 +56,19 @@ async def test_containers_of_buildx_are_builders(daemon: FakeEngine, engine: Eng
     ]
 
 
+async def test_a_container_builder_called_as_the_embedded_one_goes_by_its_container(
+    daemon: FakeEngine, engine: Engine
+) -> None:
+    """Two builders of one name would share their series, and one be pruned for the other."""
+    name = "buildx_buildkit_docker"
+    daemon.answers["/containers/json"] = [container(name)]
+    daemon.answers[f"/volumes/{name}_state"] = {"Name": f"{name}_state"}
+    found = await find_builders(engine, None, ())
+    assert [(b.name, b.selected) for b in found] == [("docker", False), (name, True)]
+    daemon.answers["/containers/json"] = []
+    assert [b.name for b in await find_builders(engine, None, found)] == ["docker", name]
+
+
 async def test_a_builder_whose_container_is_gone_but_not_its_volume_was_not_meant_to_go(
     daemon: FakeEngine, engine: Engine
 ) -> None:

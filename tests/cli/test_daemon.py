@@ -74,6 +74,7 @@ async def test_what_it_serves_it_has_seen(node: SimulatedNode, tmp_path: Path) -
         listening = await running.logged("listening")
         (url,) = re.findall(r"http://127\.0\.0\.1:\d+", listening)
         await running.logged("(?=.*builder found)(?=.*farm0)")
+        await running.logged("node is up")
         async with session.get(f"{url}/metrics") as response:
             page = await response.text()
         assert await running.end() == 0

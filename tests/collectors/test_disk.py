@@ -83,6 +83,18 @@ async def test_without_any_way_the_text_says_what_to_configure() -> None:
         await collected(disk.COLLECTOR, node)
 
 
+async def test_a_builder_s_container_is_not_asked_for_a_configured_path() -> None:
+    """What it would tell is the disk of Docker's root."""
+    node = FakeNode(
+        replace(SPEC, disk=DiskSettings(path="/data")),
+        FakeTransport(disk=NO_WAY),
+        known=(FARM0,),
+        output=b"4096 1000 250 77 7\n",
+    )
+    with pytest.raises(UnsupportedError, match=r"set disk\.node_exporter"):
+        await collected(disk.COLLECTOR, node)
+
+
 async def test_another_failure_of_statvfs_is_not_papered_over() -> None:
     refused = broken(Layer.TRANSPORT, Reason.PERMISSION)
     node = FakeNode(transport=FakeTransport(disk=refused), known=(FARM0,))

@@ -37,7 +37,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> PruneMetrics:
-    return PruneMetrics(registry)
+    return PruneMetrics(registry, {"n1"})
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -80,6 +80,15 @@ def test_a_bad_end_is_counted_besides(
     metrics.ended(replace(RECORD, **changes))  # type: ignore[arg-type]
     assert value(registry, counted) == 1
     assert value(registry, "buildfarm_prunes_total", trigger="disk") == 1
+
+
+def test_a_node_that_left_the_configuration_has_no_series(
+    metrics: PruneMetrics, registry: CollectorRegistry
+) -> None:
+    """The history remembers its prunes, and so may another daemon on it."""
+    metrics.known(replace(RECORD, node="gone"))
+    metrics.ended(replace(RECORD, node="gone"))
+    assert not [sample for metric in registry.collect() for sample in metric.samples]
 
 
 def test_a_dry_run_is_no_prune(metrics: PruneMetrics, registry: CollectorRegistry) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -92,6 +93,17 @@ async def test_a_damaged_key_is_not_named(sshd: SshServer, tmp_path: Path) -> No
     assert reason is Reason.AUTH
     assert "our key can't be read" in said
     assert "damaged'" not in said
+
+
+@pytest.mark.parametrize("what", ["identity_files", "config_files"])
+async def test_a_file_that_is_not_there_is_no_matter_of_the_network(
+    sshd: SshServer, tmp_path: Path, what: str
+) -> None:
+    changes: dict[str, Any] = {what: (tmp_path / "gone",)}
+    reason, said = await failure(sshd.endpoint(**changes))
+    assert reason is Reason.AUTH
+    assert "can't be read: No such file" in said
+    assert str(tmp_path / "gone") not in said
 
 
 async def test_the_agents_keys(
