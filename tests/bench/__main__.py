@@ -11,9 +11,9 @@ from math import isnan
 from pathlib import Path
 
 from tests.bench import look, many
-from tests.farm.farm import raised
-from tests.farm.shell import FarmError
-from tests.farm.specs import NODES
+from tests.realfarm.farm import raised
+from tests.realfarm.shell import FarmError
+from tests.realfarm.specs import NODES
 
 _NODES = ("old", "new")
 _MIB = 1024 * 1024

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.farm.node import Node
+from tests.realfarm.node import Node
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")

@@ -19,9 +19,9 @@ from exporter.collectors.runner import apply, run
 from exporter.model import NodeSpec, Snapshot, SshEndpoint
 from exporter.transports import open_transport
 from tests.bench.cpu import NodeCpu, Spent, machine, spent
-from tests.farm.farm import Farm
-from tests.farm.node import Node
-from tests.farm.shell import FarmError, wait_for
+from tests.realfarm.farm import Farm
+from tests.realfarm.node import Node
+from tests.realfarm.shell import FarmError, wait_for
 
 SUBJECTS = ("reachability", "disk", "cache")
 

@@ -19,8 +19,8 @@ import yaml
 
 from exporter.model import CollectSettings
 from tests.bench import cpu
-from tests.farm.daemon import Daemon, running
-from tests.farm.shell import FarmError, tail, wait_for
+from tests.realfarm.daemon import Daemon, running
+from tests.realfarm.shell import FarmError, tail, wait_for
 
 _UP = re.compile(r'^buildfarm_node_up\{node="([^"]*)"\} 1', re.MULTILINE)
 _LAST_SUCCESS = re.compile(
