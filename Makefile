@@ -7,8 +7,8 @@ LISTEN ?= :9972
 
 .PHONY: run test test-farm lint format bench proto clean
 
-# Starts the daemon: on CONFIG=file, else on the nodes of your buildx builders and the local Docker
-# socket, else on the demo farm.
+# Starts the daemon: on CONFIG=file, else on the nodes of your current buildx builder and the local
+# Docker socket, else on the demo farm.
 run: $(VENV)/run.stamp
 	@$(BIN)/buildfarm-exporter run --web.listen-address $(LISTEN) $(if $(CONFIG),--config $(CONFIG),--or-demo)
 
@@ -19,7 +19,7 @@ test: $(VENV)/test.stamp
 # The same daemon against real nodes: root, Debian packages, Go.
 test-farm: $(VENV)/test.stamp
 	$(BIN)/python -m tests.realfarm.prepare
-	$(BIN)/python -m pytest -o addopts="-ra --strict-markers" -n 3 --dist loadfile tests/realfarm
+	$(BIN)/python -m pytest -o addopts="-ra --strict-markers" -n 3 --dist worksteal tests/realfarm
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check

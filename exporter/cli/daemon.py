@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import structlog
 import typer
 
@@ -20,6 +22,7 @@ def run(settings: Settings, listen: str, level: str | None, log_format: str | No
     host, port = address(listen)
     configure_log(level or settings.log.level, log_format or settings.log.format)
     if not settings.nodes:
+        tell_remarks(settings)
         typer.echo(
             f"No node to watch: there is none in {settings.source}.\n"
             "Write a configuration (see README.md), or try `buildfarm-exporter demo`.",
@@ -35,6 +38,12 @@ def run(settings: Settings, listen: str, level: str | None, log_format: str | No
     return process.run(watch(plan, host, port))
 
 
+def tell_remarks(settings: Settings) -> None:
+    """Say, where there is no node, what was left out and why."""
+    for remark in settings.remarks:
+        typer.echo(f"note: {remark}", err=True)
+
+
 async def watch(plan: app.Plan, host: str | None, port: int) -> int:
     """Serve until a signal; the exit code."""
     async with app.stop_on_signals() as stop:
@@ -47,11 +56,18 @@ async def watch(plan: app.Plan, host: str | None, port: int) -> int:
             log.error(
                 "can't listen; choose another --web.listen-address",
                 address=f"{host or ''}:{port}",
-                error=error.strerror or str(error),
+                error=_plain(error),
             )
             return 1
     log.info("stopped")
     return 0
+
+
+def _plain(error: OSError) -> str:
+    """What the system says; asyncio tells the address as well, and a resolver has its own words."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def configure_log(level: str, log_format: str) -> None:

@@ -29,15 +29,15 @@ def run(nodes: int, listen: str, level: str | None, log_format: str | None) -> i
     host, port = address(listen)
     configure_log(level or "info", log_format or "auto")
     allow_many_sockets()
-    return process.run(_watch(nodes, host, port))
+    site = listen if host else f"localhost:{port}"
+    return process.run(_watch(nodes, host, port, f"http://{site}"))
 
 
-async def _watch(nodes: int, host: str | None, port: int) -> int:
+async def _watch(nodes: int, host: str | None, port: int, url: str) -> int:
     async with DemoFarm(nodes, rng=Random(), clock=time.time) as farm:  # noqa: S311 - a game
         typer.echo(
             f"Demo farm: {nodes} simulated nodes behind real SSH and TLS servers on loopback.\n"
-            f"Look at http://localhost:{port}/ and http://localhost:{port}/metrics. "
-            "Ctrl-C ends it.",
+            f"Look at {url}/ and {url}/metrics. Ctrl-C ends it.",
             err=True,
         )
         plan = Plan(tuple(_with_prune(spec) for spec in farm.specs), 1, farm.storage_url)

@@ -33,7 +33,7 @@ class _RunByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_RunByDefault,
-    help="Prometheus exporter and alerting daemon for Docker Buildx build farms.",
+    help="Prometheus exporter and pruning daemon for Docker Buildx build farms.",
     epilog="Without a command: run.",
     no_args_is_help=False,
     rich_markup_mode=None,
@@ -49,7 +49,7 @@ ConfigOption = Annotated[
         envvar="BUILDFARM_EXPORTER_CONFIG",
         metavar="FILE",
         help="Configuration file. Without one: the nodes of your current buildx builder, and the "
-        "local Docker socket, read-only.",
+        "local Docker socket.",
     ),
 ]
 ListenOption = Annotated[
@@ -100,8 +100,9 @@ def run(
     """Watch the farm and serve Prometheus: the daemon."""
     settings = _settings(config)
     if or_demo and not settings.nodes:
+        daemon.tell_remarks(settings)
         typer.echo(
-            "No builder in the buildx store and no Docker socket here: this is the DEMO farm.\n"
+            "No node of a buildx builder and no Docker socket here: this is the DEMO farm.\n"
             "Its nodes are simulated. Give your own with --config FILE (make run CONFIG=FILE).",
             err=True,
         )
@@ -145,7 +146,7 @@ def status(config: ConfigOption = None) -> None:
 def prune(
     nodes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NODE", help="Only these nodes. Default: all."),
+        typer.Argument(metavar="NODE", hidden=True),  # its help would name a type of Python
     ] = None,
     config: ConfigOption = None,
     keep_storage: Annotated[
@@ -164,7 +165,11 @@ def prune(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --empty.")] = False,
 ) -> None:
-    """Prune the selected builders' caches now. Least recently used records go first."""
+    """Prune the selected builders' caches now. Least recently used records go first.
+
+    Only on the nodes that are named. Without names: on those that the configuration prunes, or on
+    all where it prunes none.
+    """
     from exporter.cli import prune as prune_command  # noqa: PLC0415 - a slow import
 
     _exit(prune_command.main(_settings(config), nodes or [], keep_storage, dry_run, empty, yes))

@@ -61,7 +61,7 @@ def main(
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(known) or "none"
         return _usage(f"no node is called {', '.join(unknown)}; there are: {there}")
-    nodes = [known[name] for name in dict.fromkeys(names)] or list(settings.nodes)
+    nodes = [known[name] for name in dict.fromkeys(names)] or _unnamed(settings.nodes)
     if not nodes:
         return _usage("no nodes; name some in a configuration file (--config)")
     if empty and keep_storage is not None:
@@ -78,6 +78,12 @@ def main(
             return _usage(
                 "--keep-storage: that would keep nothing; to empty the cache, say --empty"
             )
+    unsaid = [node.name for node in nodes if node.prune is None]
+    if unsaid and keep is None and not empty:
+        return _usage(
+            f"how much to keep on {', '.join(unsaid)}? Give --keep-storage, or prune.keep_storage "
+            "in the configuration"
+        )
     if empty and not dry_run and not yes:
         where = ", ".join(node.name for node in nodes)
         if not sys.stdin.isatty():
@@ -91,6 +97,14 @@ def main(
         return 1
     except asyncio.CancelledError:
         return 130
+
+
+def _unnamed(nodes: Sequence[NodeSpec]) -> list[NodeSpec]:
+    """Which nodes are meant where none is named: as the daemon, or all where it prunes none."""
+    pruned = [node for node in nodes if node.prune is not None]
+    if pruned and (rest := [node.name for node in nodes if node.prune is None]):
+        typer.echo(f"left out, as the configuration does: {', '.join(rest)}", err=True)
+    return pruned or list(nodes)
 
 
 def _usage(problem: str) -> int:
@@ -135,13 +149,6 @@ async def _prune(
     name = f"{found.node.spec.name}/{found.builder.name}"
     settings = found.node.spec.prune or PruneSettings(Threshold(share=0.0), PruneTriggers())
     keep = wish.keep or (found.node.spec.prune.keep_storage if found.node.spec.prune else None)
-    if keep is None and not wish.empty:
-        console.print(
-            f"{name}: how much to keep? Give --keep-storage, or prune.keep_storage in the "
-            "configuration.",
-            style="red",
-        )
-        return False
     bytes_ = 0 if keep is None or wish.empty else keep.of(found.disk.size)
     if refusal := _refusal(bytes_, found.disk, wish):
         console.print(f"{name}: {refusal}", style="red")

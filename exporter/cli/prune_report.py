@@ -6,13 +6,15 @@ import time
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from exporter.buildkit import control_pb2 as pb
 from exporter.buildkit.node import NodeClient
 from exporter.model import Builder, Disk
 from exporter.prunes import Outcome, PruneRecord
 from exporter.words import count, duration, share, size
+
+_HEAD = ("SIZE", "LAST USED", "TYPE", "DESCRIPTION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +54,25 @@ def preview(
         f"{size(total)} of {size(found.own)}:",
         style="bold",
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("LAST USED", no_wrap=True)
-    table.add_column("TYPE", no_wrap=True)
-    table.add_column("DESCRIPTION", overflow="ellipsis", no_wrap=True)
-    now = time.time()
-    for record in going:
-        used = record.LastUsedAt.seconds
-        table.add_row(
-            size(max(record.Size, 0)),
-            f"{duration(max(now - used, 0))} ago" if used else "never",
-            record.RecordType,
-            " ".join(record.Description.split()),
-        )
-    console.print(table)
+    rows = [_row(record, time.time()) for record in going]
+    size_width, used_width, type_width, _ = (
+        max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)
+    )
+    for row, style in ((_HEAD, "bold"), *((row, "") for row in rows)):
+        size_, used, type_, description = row
+        line = f"{size_:>{size_width}}  {used:<{used_width}}  {type_:<{type_width}}  {description}"
+        # Only the description may be cut short.
+        console.print(Text(line.rstrip(), style), no_wrap=True, overflow="ellipsis")
+
+
+def _row(record: pb.UsageRecord, now: float) -> tuple[str, str, str, str]:
+    used = record.LastUsedAt.seconds
+    return (
+        size(max(record.Size, 0)),
+        f"{duration(max(now - used, 0))} ago" if used else "never",
+        record.RecordType,
+        " ".join(record.Description.split()),
+    )
 
 
 def tell(console: Console, name: str, record: PruneRecord, before: Disk) -> None:
@@ -82,5 +88,5 @@ def tell(console: Console, name: str, record: PruneRecord, before: Disk) -> None
         text += f"; the cache is now {size(record.after.cache)}"
     if record.after.available is not None:
         free = record.after.available
-        text += f", {size(free)} ({share(free, before.size)}) of the disk are free"
+        text += f", {size(free)} ({share(free, before.size)}) of the disk is free"
     console.print(text, style="green")

@@ -145,4 +145,5 @@ def _why(decision: Decision) -> Iterator[tuple[Text, str]]:
     if decision.trigger is None and decision.verdict is Verdict.FINE:
         return
     head = Text(f"{decision.node}/{decision.builder}  ", "yellow")
-    yield head, f"prune: {decision.verdict.replace('_', ' ')}: {decision.reason}"
+    verdict = "due" if decision.verdict is Verdict.PRUNE else decision.verdict.replace("_", " ")
+    yield head, f"prune: {verdict}: {decision.reason}"

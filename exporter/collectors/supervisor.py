@@ -11,7 +11,7 @@ import structlog
 from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Collector
 from exporter.collectors.runner import Clock, Outcome, apply, run
-from exporter.model import Snapshot, Worker
+from exporter.model import Failure, Snapshot, Worker
 from exporter.snapshots import Snapshots
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -104,7 +104,7 @@ def _tell(outcome: Outcome, before: Snapshot, after: Snapshot) -> None:
     if outcome.collector == "reachability" and after.reachability is not None:
         old = before.reachability.value.failure if before.reachability else None
         new = after.reachability.value.failure
-        if new is not None and new != old:
+        if new is not None and not _same(new, old):
             log.warning("node is down", layer=new.layer, reason=new.reason, detail=new.detail)
         elif new is None and (old is not None or before.reachability is None):
             log.info("node is up")
@@ -113,7 +113,7 @@ def _tell(outcome: Outcome, before: Snapshot, after: Snapshot) -> None:
         _tell_builders(before, after)
     state = before.collectors.get(outcome.collector)
     was = state.error if state else None
-    if outcome.error is not None and outcome.error != was:
+    if outcome.error is not None and not _same(outcome.error, was):
         log.warning(
             "collection failed",
             collector=outcome.collector,
@@ -122,6 +122,11 @@ def _tell(outcome: Outcome, before: Snapshot, after: Snapshot) -> None:
         )
     elif outcome.error is None and was is not None:
         log.info("collection works again", collector=outcome.collector)
+
+
+def _same(failure: Failure, before: Failure | None) -> bool:
+    """Whether it fails as before: the words may differ from look to look."""
+    return before is not None and (failure.layer, failure.reason) == (before.layer, before.reason)
 
 
 def _tell_builders(before: Snapshot, after: Snapshot) -> None:

@@ -37,9 +37,10 @@ class PruneApi:
         self._pruning = pruning
 
     def decisions(self, node: str | None = None) -> list[Decision]:
-        """Return what is decided on each builder now, of one node or of all."""
+        """Return what is decided on each builder now, of one node or of all, by name."""
         found = self._pruning.decisions if self._pruning is not None else ()
-        return [decision for decision in found if node in (None, decision.node)]
+        chosen = [decision for decision in found if node in (None, decision.node)]
+        return sorted(chosen, key=lambda decision: decision.key)
 
     async def prunes(self, request: web.Request) -> web.Response:
         """``?node=NAME``, ``?limit=N`` (at most 1000), ``?before=SECONDS`` to read on."""

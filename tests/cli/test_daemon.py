@@ -137,7 +137,7 @@ async def test_a_port_in_use(node: SimulatedNode, tmp_path: Path) -> None:
     assert done.code == 1
     assert "can't listen; choose another --web.listen-address" in done.err
     assert address in done.err
-    assert "address already in use" in done.err
+    assert '"error": "Address already in use"' in done.err
     assert "Traceback" not in done.err
 
 
@@ -155,8 +155,21 @@ async def test_mistakes_in_the_configuration_start_nothing(tmp_path: Path) -> No
 async def test_nothing_to_watch(private_home: Path) -> None:
     done = await command(DOCKER_HOST=f"unix://{private_home}/none.sock")
     assert done.code == 2
+    assert f"note: left out unix://{private_home}/none.sock: there is no socket" in done.err
     assert "No node to watch: there is none in the current buildx builder" in done.err
     assert "buildfarm-exporter demo" in done.err
+
+
+@pytest.mark.parametrize(
+    ("listen", "site"),
+    [(":0", "localhost:0"), ("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")],
+)
+async def test_the_demo_says_where_to_look(listen: str, site: str) -> None:
+    no_docker = "unix:///nonexistent/docker.sock"
+    async with daemon("--or-demo", f"--web.listen-address={listen}", DOCKER_HOST=no_docker) as demo:
+        await demo.logged(
+            rf"Look at http://{re.escape(site)}/ and http://{re.escape(site)}/metrics\."
+        )
 
 
 async def test_the_demo_says_what_it_is_and_ends() -> None:

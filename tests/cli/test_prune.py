@@ -78,12 +78,42 @@ async def test_the_configuration_says_how_much_to_keep(
 ) -> None:
     """keep_storage is the default of --keep-storage; without either nothing is done."""
     bare = await command("prune", "-c", config)
-    assert bare.code == 1
-    assert "how much to keep? Give --keep-storage" in bare.out
+    assert (bare.code, bare.out) == (2, "")
+    assert "how much to keep on n1? Give --keep-storage" in bare.err
     assert left(node) == 100
     Path(config).write_text(Path(config).read_text() + PRUNE)
     assert (await command("prune", "-c", config)).code == 0
     assert left(node) == 20
+
+
+async def test_a_node_that_is_not_to_be_pruned_must_be_named(
+    node: SimulatedNode, config: str
+) -> None:
+    """Where others are: a bare --keep-storage must not reach it."""
+    entry = "- {name: other, endpoint: 'unix:///nonexistent/docker.sock'}\n"
+    left_out = Path(config).read_text().replace("- name: n1", "- prune: false\n  name: n1")
+    Path(config).write_text(left_out.replace("nodes:\n", f"nodes:\n{entry}") + PRUNE)
+    done = await command("prune", "-c", config, "--keep-storage", "25MiB")
+    assert "left out, as the configuration does: n1\n" in done.err
+    assert left(node) == 100
+    assert (await command("prune", "-c", config, "n1", "--keep-storage", "25MiB")).code == 0
+    assert left(node) == 20
+
+
+@pytest.mark.parametrize("columns", ["60", None], ids=["60", "pipe"])
+async def test_only_the_description_is_cut_short(
+    node: SimulatedNode, config: str, columns: str | None
+) -> None:
+    """The table of a dry run on a narrow terminal, and in a pipe."""
+    long = "RUN " + "make " * 30 + "all"
+    for record in node.machine.builders["farm0"].cache.records.values():
+        record.description = long
+    arguments = ("prune", "-c", config, "--keep-storage", "95MiB", "--dry-run")
+    done = await command(*arguments, columns=columns)
+    *_, row = done.lines
+    assert row.startswith("10.0 MiB  10 h ago   regular  RUN make ")
+    assert row.endswith(long if columns is None else "…")
+    assert len(row) <= int(columns or 1000)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +164,7 @@ async def test_status_says_what_would_be_done(
     """Due before the prune; the cooldown after it, out of the same history."""
     Path(config).write_text(Path(config).read_text() + PRUNE)
     due = await command("status", "-c", config)
-    assert "n1/farm0  prune: prune: the cache is 100.0 MiB, more than 60.0 MiB" in due.out
+    assert "n1/farm0  prune: due: the cache is 100.0 MiB, more than 60.0 MiB" in due.out
     assert not (tmp_path / "history.db").exists()
     assert (await command("prune", "-c", config)).code == 0
     assert "prune:" not in (await command("status", "-c", config)).out

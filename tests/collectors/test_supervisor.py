@@ -28,6 +28,7 @@ pytestmark = pytest.mark.virtual_time
 
 UP = Reachability({}, None, 0.001)
 DOWN = Reachability({}, Failure(Layer.TRANSPORT, Reason.REFUSED, "refused"), None)
+DOWN_STILL = Reachability({}, Failure(Layer.TRANSPORT, Reason.REFUSED, "again"), None)
 
 
 class Watched:
@@ -189,7 +190,7 @@ async def test_only_what_applies_to_the_node_is_collected() -> None:
 
 async def test_the_log_tells_of_changes_only(log: LogCapture) -> None:
     async with watching(reachability=UP) as watched:
-        for script in (UP, DOWN, DOWN, UP, UP):
+        for script in (UP, DOWN, DOWN, DOWN_STILL, UP, UP):
             watched.scripts["reachability"] = script
             await asyncio.sleep(60.0)
     assert said(log) == ["node is up", "node is down", "node is up"]

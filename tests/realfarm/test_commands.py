@@ -93,7 +93,11 @@ ROWS: list[tuple[str, Callable[..., None], breaking.Fault | None, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change", "fault", "layer", "told"), ROWS)
+@pytest.mark.parametrize(
+    ("name", "change", "fault", "layer", "told"),
+    ROWS,
+    ids=[f"{row[0]}-{row[4].partition(':')[0]}" for row in ROWS],
+)
 def test_check_with_a_fault(
     farm: Farm,
     env: dict[str, str],

@@ -109,8 +109,8 @@ def test_wrong_names_and_sizes(command: Any) -> None:
     assert size.returncode == 2
     assert "'lots' is not a size" in size.stderr
     bare = command("new")
-    assert bare.returncode == 1
-    assert "how much to keep?" in bare.stdout
+    assert bare.returncode == 2
+    assert "how much to keep on new?" in bare.stderr
 
 
 def test_ctrl_c_lets_the_running_prune_end(farm: Farm, command: Any, tmp_path: Path) -> None:

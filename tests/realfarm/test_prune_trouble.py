@@ -90,26 +90,6 @@ def test_says_whose_the_space_is(farm: Farm, daemon: Callable[..., Daemon]) -> N
     assert len(prunes(running)) == 1
 
 
-def test_escalates_to_internal_records(farm: Farm, daemon: Callable[..., Daemon]) -> None:
-    """What a usual prune spares goes in a second pass when the first one was not enough."""
-    node, builder = farm["new"], "farm0"
-    empty(node, builder)
-    for number in range(3):
-        # A downloaded frontend, and the snapshots of contexts, are not for a usual prune.
-        node.build(
-            builder,
-            "FROM scratch\nCOPY data /\n",
-            files={"data": bytes([number]) * (30 * MIB)},
-            options=("--output=type=cacheonly",),
-        )
-    kinds = {row["recordType"]: row["size"] for row in node.truth.cache(builder)}
-    limit = node.truth.file_system().available_bytes + 10 * MIB
-    settings = {"keep_storage": "1MB", "when": {"disk_free_below": f"{limit}B"}}
-    running = daemon(config(farm, {("new", builder): settings}))
-    (prune,) = ended(running, 1)
-    assert prune["outcome"] == "ok", kinds
-
-
 def test_settings_that_can_not_be_are_refused_at_run_time(
     farm: Farm, daemon: Callable[..., Daemon]
 ) -> None:

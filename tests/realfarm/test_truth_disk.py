@@ -58,8 +58,9 @@ def test_disk(farm: Farm, exporter: Daemon, name: str) -> None:
     assert inside is not None
     assert after is not None
     assert inside[0] == before[0] == after[0]
-    assert inside[1] < 101 * MB < 500 * MB < min(before[1], after[1])
-    assert inside[3] < 101 < 10_000 < min(before[3], after[3])
+    # The node's own servers give back a file or two meanwhile.
+    assert inside[1] < 110 * MB < 500 * MB < min(before[1], after[1])
+    assert inside[3] < 200 < 10_000 < min(before[3], after[3])
 
 
 def test_disk_without_ssh_and_node_exporter(farm: Farm, daemon: Callable[..., Daemon]) -> None:

@@ -35,7 +35,7 @@ RECORD = PruneRecord(
 class FakePruning:
     """What is known of prunes, and what was asked of it."""
 
-    decisions: tuple[Decision, ...] = (FINE, DUE)
+    decisions: tuple[Decision, ...] = (DUE, FINE)
     found: list[PruneRecord] | StorageError = field(default_factory=lambda: [RECORD])
     asked: list[tuple[int, str | None, float | None]] = field(default_factory=list)
 
@@ -107,3 +107,14 @@ async def test_a_history_that_can_not_be_read() -> None:
 
 async def test_nothing_is_pruned_at_all() -> None:
     assert await ask(None) == (200, {"prunes": [], "decisions": []})
+
+
+async def test_the_landing_page_shows_what_is_due_and_why() -> None:
+    """And nothing of the builders that are well."""
+    async with serving(pruning=FakePruning()) as site:
+        page = (await site.ask("/")).text
+    row = '<tr><th scope="row">n2</th><td>farm1</td><td>cooldown</td><td>the disk is low</td></tr>'
+    assert row in page.splitlines()
+    assert "farm0" not in page
+    async with serving(pruning=FakePruning(decisions=(FINE,))) as site:
+        assert "due" not in (await site.ask("/")).text

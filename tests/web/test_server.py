@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.errors import Layer, Reason
-from exporter.model import Failure, NodeSpec, Reachability, SshEndpoint
+from exporter.model import CollectorState, Failure, NodeSpec, Reachability, SshEndpoint
 from tests.exposition.known import DOWN, UP, known, learned
 from tests.web.serving import LOOPBACK, Site, serving
 
@@ -49,11 +49,26 @@ async def test_the_landing_page_shows_how_each_node_is() -> None:
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     rows = [line for line in answer.text.splitlines() if line.startswith('<tr><th scope="row">')]
     assert ['class="up">up' in row for row in rows] == [True, False, False]
-    assert "down: no right" in rows[1]
+    assert "down: engine: permission: no right<" in rows[1]
     assert "not yet looked at" in rows[2]
     assert "ssh://n0.example.com" in rows[0]
-    for path in ("/metrics", "/-/healthy", "/-/ready"):
+    for path in ("/metrics", "/api/v1/prunes", "/-/healthy", "/-/ready"):
         assert f'href="{path}"' in answer.text
+
+
+async def test_the_landing_page_shows_what_else_could_not_be_looked_at() -> None:
+    """But not what fails for the reason for which the node is down."""
+    collectors = {
+        name: CollectorState(False, 0.1, None, 0, Failure(Layer.ENGINE, reason, "too bad"))
+        for name, reason in (("disk", Reason.PROTOCOL), ("cache", Reason.PERMISSION))
+    }
+    async with serving(NODES[0]) as site:
+        for reachability, told in ((UP, True), (DOWN, False)):
+            node = replace(known(), node=NODES[0], reachability=learned(reachability))
+            site.know(replace(node, collectors=collectors))
+            page = (await site.ask("/")).text
+            assert "disk: protocol: too bad<" in page
+            assert ("cache: permission: too bad<" in page) is told
 
 
 EVIL = "<script>alert('x')</script>"
