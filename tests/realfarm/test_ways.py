@@ -25,7 +25,7 @@ NODES = ("old", "new")
 
 def _log(node: Node, since: int, *words: str) -> list[str]:
     """What the node's sshd has logged since, of lines with one of these words."""
-    lines = node.sshd.log.read_text()[since:].splitlines()
+    lines = node.sshd.log.read_bytes()[since:].decode(errors="replace").splitlines()
     return [line for line in lines if any(word in line for word in words)]
 
 
