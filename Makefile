@@ -19,7 +19,7 @@ test: $(VENV)/test.stamp
 # The same daemon against real nodes: root, Debian packages, Go.
 test-farm: $(VENV)/test.stamp
 	$(BIN)/python -m tests.realfarm.prepare
-	$(BIN)/python -m pytest -o addopts="-ra --strict-markers" -n 3 --dist worksteal tests/realfarm
+	$(BIN)/python -m pytest -o addopts="-ra --strict-markers" -n 3 --dist loadfile tests/realfarm
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check
