@@ -74,7 +74,10 @@ class Service:
 
     def pause(self) -> None:
         """Hang it: its sockets accept, nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        # A thread that runs meanwhile may still answer.
+        wait_for("every thread to stop", lambda: _threads(pid) == {"T"}, timeout=10, every=0.01)
 
     def resume(self) -> None:
         """Let it go on."""
@@ -102,3 +105,9 @@ class Service:
 
     def _said(self) -> str:
         return tail(self.log.read_text(errors="replace"))
+
+
+def _threads(pid: int) -> set[str]:
+    """The states of a process's threads, as the kernel has them."""
+    stats = [task.joinpath("stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}

@@ -20,7 +20,7 @@ LOOKS = 3
 @pytest.mark.parametrize("name", ["new", "kitd"])
 @pytest.mark.parametrize(
     "fault",
-    [lambda node: node.network.slow("64kbit"), lambda node: node.network.lossy(5)],
+    [lambda node: node.network.slow("128kbit"), lambda node: node.network.lossy(5)],
     ids=["slow", "lossy"],
 )
 def test_bad_line(
