@@ -161,5 +161,5 @@ def test_platform_missing(farm: Farm, exporter: Daemon) -> None:
     wanted |= {(name, "linux/arm64"): 1.0 for name in farm.nodes}
     assert missing(exporter.scrape()) == wanted
     with farm.emulated_arm64():
-        _agree(farm, exporter, [("kitd", "buildkitd")], _has_emulated_arm64)
+        _agree(farm, exporter, [("new", "farm0")], _has_emulated_arm64)
         assert missing(exporter.scrape()) == wanted
