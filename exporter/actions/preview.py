@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 
 from exporter.buildkit import control_pb2 as pb
+from exporter.buildkit.records import own, size_of
 
 INTERNAL_TYPES = frozenset({"internal", "frontend"})
 """Types of records that go only with ``all``, as do shared ones of any type."""
@@ -36,18 +37,18 @@ def would_go(
     for record in left.values():
         for parent in set(record.Parents) & left.keys():
             children[parent] += 1
-    total = sum(_bytes(record) for record in left.values() if not record.Shared)
+    counted = own(left.values())
     free = {r.ID for r in left.values() if _may(r, all) and (matching is None or r.ID in matching)}
     leaves = _Leaves()
     for id_ in free:
         if children[id_] == 0:
             leaves.add(left[id_])
     gone: list[pb.UsageRecord] = []
-    while leaves and not (keep and total < keep):
+    while leaves and not (keep and counted < keep):
         record = left.pop(leaves.take())
         gone.append(record)
         # Shared or not: BuildKit subtracts also what it did not count before.
-        total -= _bytes(record)
+        counted -= size_of(record)
         for parent in set(record.Parents) & left.keys():
             children[parent] -= 1
             if children[parent] == 0 and parent in free:
@@ -123,10 +124,6 @@ def _may(record: pb.UsageRecord, all: bool) -> bool:  # noqa: A002
     if record.InUse:
         return False
     return all or not (record.Shared or record.RecordType in INTERNAL_TYPES)
-
-
-def _bytes(record: pb.UsageRecord) -> int:
-    return max(record.Size, 0)
 
 
 def _last_used(record: pb.UsageRecord) -> int:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 
 from exporter.buildkit.control import Control
+from exporter.buildkit.records import own, size_of, total
 from exporter.errors import Layer, NodeError, Reason
 from exporter.model import Disk
 from exporter.prunes import Measure, PruneRequest
@@ -106,13 +107,14 @@ class Prune:
         """Look at disk and cache. What can't be told is ``None``: the prune goes on without."""
         disk = await _told(self._look_at_disk, "disk")
         records = await _told(self._control.disk_usage, "cache")
-        cache = own = None
-        if records is not None:
-            cache = sum(max(record.Size, 0) for record in records)
-            own = sum(max(record.Size, 0) for record in records if not record.Shared)
+        cache = total(records) if records is not None else None
         available = disk.available if disk else None
         inodes_free = disk.inodes_free if disk else None
-        return Measured(Measure(cache, available, inodes_free), own, disk)
+        return Measured(
+            Measure(cache, available, inodes_free),
+            own(records) if records is not None else None,
+            disk,
+        )
 
     async def _one_pass(self, request: PruneRequest) -> None:
         try:
@@ -136,7 +138,7 @@ class Prune:
         async with aclosing(stream) as records:
             async for record in records:
                 self._report(
-                    reclaimed=self.progress.reclaimed + max(record.Size, 0),
+                    reclaimed=self.progress.reclaimed + size_of(record),
                     records=self.progress.records + 1,
                 )
 

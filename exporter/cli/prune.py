@@ -20,15 +20,17 @@ from exporter.actions.execute import Target, execute
 from exporter.actions.history import History
 from exporter.actions.preview import would_go
 from exporter.buildkit.node import NodeClient
+from exporter.buildkit.records import total
 from exporter.cli import process, terminal
 from exporter.cli.progress import PruneProgress
 from exporter.cli.prune_report import Found, nothing, preview, tell
 from exporter.cli.setup import Settings
 from exporter.collectors import disk
+from exporter.config.nodes import threshold
 from exporter.config.units import parse_size
 from exporter.errors import NodeError, StorageError
 from exporter.fetch import Fetcher
-from exporter.model import Builder, Disk, NodeSpec, PruneSettings, PruneTriggers, Threshold
+from exporter.model import Builder, Disk, NodeSpec, Threshold
 from exporter.prunes import Outcome, PruneRequest, Trigger
 from exporter.storage.database import open_database
 from exporter.storage.prunes import PruneStore
@@ -69,9 +71,7 @@ def main(
     keep = None
     if keep_storage is not None:
         try:
-            size_ = parse_size(keep_storage)
-            share_ = None if size_.percent is None else size_.percent / 100
-            keep = Threshold(size_.bytes, share_)
+            keep = threshold(parse_size(keep_storage))
         except ValueError as error:
             return _usage(f"--keep-storage: {error}")
         if keep.of(1 << 40) == 0:
@@ -147,13 +147,14 @@ async def _prune(
 ) -> bool:
     """Prune one builder, or show what would go. False: it was refused, or failed."""
     name = f"{found.node.spec.name}/{found.builder.name}"
-    settings = found.node.spec.prune or PruneSettings(Threshold(share=0.0), PruneTriggers())
-    keep = wish.keep or (found.node.spec.prune.keep_storage if found.node.spec.prune else None)
+    settings = found.node.spec.prune
+    keep = wish.keep or (settings.keep_storage if settings else None)
+    everything = settings is not None and settings.all
     bytes_ = 0 if keep is None or wish.empty else keep.of(found.disk.size)
     if refusal := _refusal(bytes_, found.disk, wish):
         console.print(f"{name}: {refusal}", style="red")
         return False
-    going = would_go(found.records, bytes_, all=settings.all, matching=found.matching)
+    going = would_go(found.records, bytes_, all=everything, matching=found.matching)
     if history is None:
         preview(console, name, going, found, bytes_)
         return True
@@ -164,11 +165,11 @@ async def _prune(
         trigger=Trigger.MANUAL,
         reason="by hand",
         keep=bytes_,
-        all=settings.all,
-        filters=settings.filters,
+        all=everything,
+        filters=settings.filters if settings else (),
         empty=wish.empty,
     )
-    with PruneProgress(console, name, sum(max(r.Size, 0) for r in going)) as progress:
+    with PruneProgress(console, name, total(going)) as progress:
         record = await execute(
             Target(found.node, found.builder, partial(disk.read, found.node, fetcher.text)),
             request,

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from exporter.buildkit import control_pb2 as pb
 from exporter.buildkit.node import NodeClient
+from exporter.buildkit.records import own, size_of, total
 from exporter.model import Builder, Disk
 from exporter.prunes import Outcome, PruneRecord
 from exporter.words import count, duration, share, size
@@ -31,7 +32,7 @@ class Found:
     @property
     def own(self) -> int:
         """Bytes of the records that no image shares: what BuildKit compares with what to keep."""
-        return sum(max(record.Size, 0) for record in self.records if not record.Shared)
+        return own(self.records)
 
 
 def nothing(found: Found, keep: int) -> str:
@@ -48,10 +49,9 @@ def preview(
     if not going:
         console.print(f"{name}: {nothing(found, keep)}")
         return
-    total = sum(max(record.Size, 0) for record in going)
     console.print(
         f"{name}: would remove {count(len(going), 'record')} of {len(found.records)}, "
-        f"{size(total)} of {size(found.own)}:",
+        f"{size(total(going))} of {size(found.own)}:",
         style="bold",
     )
     rows = [_row(record, time.time()) for record in going]
@@ -68,7 +68,7 @@ def preview(
 def _row(record: pb.UsageRecord, now: float) -> tuple[str, str, str, str]:
     used = record.LastUsedAt.seconds
     return (
-        size(max(record.Size, 0)),
+        size(size_of(record)),
         f"{duration(max(now - used, 0))} ago" if used else "never",
         record.RecordType,
         " ".join(record.Description.split()),

@@ -202,7 +202,7 @@ def _tls_files(tls: TlsSettings) -> model.TlsFiles:
 def _prune(settings: PruneSettings) -> model.PruneSettings:
     keep, when, critical = settings.keep_storage, settings.when, settings.critical
     return model.PruneSettings(
-        keep_storage=model.Threshold(keep.bytes, _share(keep)),
+        keep_storage=threshold(keep),
         when=model.PruneTriggers(
             cache_above=_threshold(when.cache_above),
             disk_free_below=_threshold(when.disk_free_below),
@@ -221,8 +221,13 @@ def _prune(settings: PruneSettings) -> model.PruneSettings:
     )
 
 
+def threshold(size: Size) -> model.Threshold:
+    """A size as it was written, for the rest of the exporter."""
+    return model.Threshold(size.bytes, _share(size))
+
+
 def _threshold(size: Size | None) -> model.Threshold | None:
-    return model.Threshold(size.bytes, _share(size)) if size else None
+    return threshold(size) if size else None
 
 
 def _share(size: Size | None) -> float | None:
