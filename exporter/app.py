@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,16 +18,19 @@ from exporter.buildkit.node import NodeClient
 from exporter.collectors import COLLECTORS
 from exporter.collectors.runner import Clock, apply, run
 from exporter.collectors.supervisor import Supervisor
-from exporter.errors import Layer
+from exporter.errors import Layer, StorageError
 from exporter.exposition.own import OwnMetrics
 from exporter.exposition.page import Page
 from exporter.exposition.prunes import PruneMetrics
 from exporter.fetch import Fetcher
-from exporter.model import NodeSpec, Snapshot
+from exporter.model import MultiarchSettings, NodeSpec, Snapshot
 from exporter.snapshots import Snapshots
 from exporter.transports import open_transport
 from exporter.web.prunes import PruneApi
 from exporter.web.server import Server
+
+if TYPE_CHECKING:
+    from exporter.storage.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -38,15 +42,29 @@ class Plan:
     """What a daemon is to do."""
 
     nodes: tuple[NodeSpec, ...]
-    prune_max_parallel: int
-    """How many nodes of one platform may be pruned at a time."""
     storage_url: str = field(repr=False)
-    """Where history is kept; opened only if anything is to be done to a node."""
+    """Where history is kept."""
+    prune_max_parallel: int = 1
+    """How many nodes of one platform may be pruned at a time."""
+    canary_max_parallel: int = 1
+    """How many canary builds may run at a time."""
+    multiarch: MultiarchSettings | None = None
+    """The canary build over the whole farm; ``None``: there is to be none."""
 
     @property
-    def acts(self) -> bool:
-        """Whether anything is to be done to a node."""
+    def prunes(self) -> bool:
+        """Whether caches are pruned or orphaned volumes removed."""
         return any(node.prune or node.orphans_remove_after is not None for node in self.nodes)
+
+    @property
+    def builds_canaries(self) -> bool:
+        """Whether there are canary builds."""
+        return self.multiarch is not None or any(node.canary for node in self.nodes)
+
+    @property
+    def follows_builds(self) -> bool:
+        """Whether users' builds are counted."""
+        return any(node.collect.builds for node in self.nodes)
 
 
 async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) -> None:
@@ -62,6 +80,7 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
     snapshots.subscribe(page.update)
     rng = Random()  # noqa: S311 - spreads load, hides nothing
     async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_storage(plan))
         fetcher = await stack.enter_async_context(Fetcher())
         supervisors = [
             Supervisor(
@@ -75,20 +94,18 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
             for node in plan.nodes
         ]
         pruning = None
-        if plan.acts:
+        if plan.prunes and database is not None:
             from exporter.pruning import open_pruning  # noqa: PLC0415 - a slow import
 
-            pruning = await stack.enter_async_context(
-                open_pruning(
-                    plan.storage_url,
-                    supervisors,
-                    snapshots,
-                    fetcher.text,
-                    plan.prune_max_parallel,
-                    PruneMetrics(own.registry, {node.name for node in plan.nodes}),
-                    CLOCK.now,
-                    stop,
-                )
+            pruning = await open_pruning(
+                database,
+                supervisors,
+                snapshots,
+                fetcher.text,
+                plan.prune_max_parallel,
+                PruneMetrics(own.registry, {node.name for node in plan.nodes}),
+                CLOCK.now,
+                stop,
             )
         server = Server(snapshots, page.render, PruneApi(pruning))
         stack.push_async_callback(server.stop)
@@ -104,6 +121,30 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
             log.info("stopping")
             for task in tasks:
                 task.cancel()
+
+
+@asynccontextmanager
+async def _storage(plan: Plan) -> AsyncIterator[Database | None]:
+    """Open the history. Where builds are only counted, they are counted without it as well.
+
+    :raises StorageError: when it can't be opened, and something is to be done to a node.
+    """
+    acts = plan.prunes or plan.builds_canaries
+    async with AsyncExitStack() as stack:
+        database = None
+        if acts or plan.follows_builds:
+            from exporter.storage.database import open_database  # noqa: PLC0415 - a slow import
+
+            try:
+                database = await stack.enter_async_context(open_database(plan.storage_url))
+            except StorageError as error:
+                if acts:
+                    raise
+                log.warning(
+                    "can't open the history; builds are counted from this start on",
+                    error=str(error),
+                )
+        yield database
 
 
 async def look_once(node: NodeSpec) -> Snapshot:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from exporter.builds import Builds
 from exporter.errors import Layer, Reason
 from exporter.forecast import Sample
 from exporter.words import size
@@ -180,6 +181,39 @@ class PruneSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CanarySettings:
+    """When a node's builders are timed by canary builds, and by what work."""
+
+    schedule: str | None = None
+    """As in crontab(5). Exactly one of this and ``every`` is set."""
+    every: float | None = 6 * 3600.0
+    base_image: str = "docker.io/library/busybox:stable"
+    cpu: int = 256 * 1024**2
+    """Bytes to hash."""
+    disk: int = 256 * 1024**2
+    """Bytes to write."""
+    timeout: float = 300.0
+    skip_while_building: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MultiarchSettings:
+    """The canary build over the whole farm, by ``docker buildx``."""
+
+    builder: str
+    """The buildx builder."""
+    push: str
+    """The image reference to push to."""
+    cache: str | None
+    """The image reference of the shared cache; ``None``: there is none."""
+    schedule: str | None
+    """As in crontab(5). Exactly one of this and ``every`` is set."""
+    every: float | None
+    base_image: str
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSpec:
     """All that the configuration says about one node."""
 
@@ -199,6 +233,8 @@ class NodeSpec:
     """``None``: never pruned."""
     orphans_remove_after: float | None = None
     """Seconds after which an orphaned state volume is removed; ``None``: never."""
+    canary: CanarySettings | None = None
+    """``None``: no canary builds."""
 
     @property
     def transport(self) -> str:
@@ -389,5 +425,6 @@ class Snapshot:
     disk: Learned[Disk] | None = None
     cache: Learned[tuple[Cache, ...]] | None = None
     orphans: Learned[Orphans] | None = None
+    builds: Learned[tuple[Builds, ...]] | None = None
     certificates: Learned[Certificates] | None = None
     collectors: Mapping[str, CollectorState] = field(default_factory=dict)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +19,7 @@ from exporter.errors import StorageError
 from exporter.exposition.prunes import PruneMetrics
 from exporter.prunes import BuilderKey, Decision, PruneRecord
 from exporter.snapshots import Snapshots
-from exporter.storage.database import open_database
+from exporter.storage.database import Database
 from exporter.storage.orphans import OrphanStore
 from exporter.storage.prunes import PruneStore
 
@@ -103,9 +102,8 @@ class Pruning:
             await asyncio.sleep(_REFRESH)
 
 
-@asynccontextmanager
 async def open_pruning(
-    url: str,
+    database: Database,
     supervisors: Sequence[Supervisor],
     snapshots: Snapshots,
     fetch: Callable[[str], Awaitable[str]],
@@ -113,48 +111,47 @@ async def open_pruning(
     metrics: PruneMetrics,
     now: Callable[[], float],
     stop: asyncio.Event,
-) -> AsyncIterator[Pruning]:
-    """Open the history and make ready what the configuration wants done.
+) -> Pruning:
+    """Learn what was done before, and make ready what the configuration wants done.
 
-    :raises StorageError: when the history can't be opened.
+    :raises StorageError: when the history can't be read.
     """
-    async with open_database(url) as database:
-        store = PruneStore(database)
-        history = History(store, metrics.ended)
-        await history.load()
-        for record in history.latest.values():
-            metrics.known(record)
-        decisions = Decisions(metrics)
-        farm = Farm(
-            platforms=lambda: {s.node.name: native_platforms(s) for s in snapshots.all()},
-            max_parallel_per_platform=max_parallel_per_platform,
+    store = PruneStore(database)
+    history = History(store, metrics.ended)
+    await history.load()
+    for record in history.latest.values():
+        metrics.known(record)
+    decisions = Decisions(metrics)
+    farm = Farm(
+        platforms=lambda: {s.node.name: native_platforms(s) for s in snapshots.all()},
+        max_parallel_per_platform=max_parallel_per_platform,
+    )
+    pruners = [
+        NodePruner(
+            client=watched.client,
+            settings=watched.client.spec.prune,
+            snapshot=partial(snapshots.get, watched.client.spec.name),
+            look_at_disk=partial(disk.read, watched.client, fetch),
+            look_again=watched.look_again,
+            history=history,
+            farm=farm,
+            now=now,
+            listener=decisions,
+            stop=stop,
         )
-        pruners = [
-            NodePruner(
-                client=watched.client,
-                settings=watched.client.spec.prune,
-                snapshot=partial(snapshots.get, watched.client.spec.name),
-                look_at_disk=partial(disk.read, watched.client, fetch),
-                look_again=watched.look_again,
-                history=history,
-                farm=farm,
-                now=now,
-                listener=decisions,
-                stop=stop,
-            )
-            for watched in supervisors
-            if watched.client.spec.prune is not None
-        ]
-        removers = [
-            OrphanRemover(
-                client=watched.client,
-                remove_after=watched.client.spec.orphans_remove_after,
-                snapshot=partial(snapshots.get, watched.client.spec.name),
-                store=OrphanStore(database),
-                now=now,
-                on_removed=metrics.orphan_removed,
-            )
-            for watched in supervisors
-            if watched.client.spec.orphans_remove_after is not None
-        ]
-        yield Pruning(store, decisions, history, pruners, removers, now)
+        for watched in supervisors
+        if watched.client.spec.prune is not None
+    ]
+    removers = [
+        OrphanRemover(
+            client=watched.client,
+            remove_after=watched.client.spec.orphans_remove_after,
+            snapshot=partial(snapshots.get, watched.client.spec.name),
+            store=OrphanStore(database),
+            now=now,
+            on_removed=metrics.orphan_removed,
+        )
+        for watched in supervisors
+        if watched.client.spec.orphans_remove_after is not None
+    ]
+    return Pruning(store, decisions, history, pruners, removers, now)

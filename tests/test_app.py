@@ -76,7 +76,7 @@ async def watching(*nodes: NodeSpec) -> AsyncIterator[Served]:
     stop = asyncio.Event()
     with capture_logs() as logs:
         task = asyncio.create_task(
-            serve(Plan(nodes, 1, "sqlite:////nonexistent/never-opened.db"), "127.0.0.1", 0, stop)
+            serve(Plan(nodes, "sqlite:////nonexistent/never-opened.db"), "127.0.0.1", 0, stop)
         )
         try:
             async with asyncio.timeout(PATIENCE):
@@ -201,7 +201,7 @@ async def test_a_port_in_use_is_told_before_anything_starts(node: SimulatedNode)
     async with watching() as served:
         port = int(served.url.rpartition(":")[2])
         with pytest.raises(OSError, match="address already in use"):
-            await serve(Plan(quick(node), 1, ""), "127.0.0.1", port, asyncio.Event())
+            await serve(Plan(quick(node), ""), "127.0.0.1", port, asyncio.Event())
 
 
 @pytest.mark.parametrize(

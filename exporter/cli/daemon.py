@@ -34,7 +34,13 @@ def run(settings: Settings, listen: str, level: str | None, log_format: str | No
     )
     for remark in settings.remarks:
         log.warning(remark)
-    plan = app.Plan(settings.nodes, settings.prune_max_parallel, settings.storage_url)
+    plan = app.Plan(
+        settings.nodes,
+        settings.storage_url,
+        settings.prune_max_parallel,
+        settings.canary_max_parallel,
+        settings.multiarch,
+    )
     return process.run(watch(plan, host, port))
 
 

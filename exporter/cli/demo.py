@@ -40,7 +40,7 @@ async def _watch(nodes: int, host: str | None, port: int, url: str) -> int:
             f"Look at {url}/ and {url}/metrics. Ctrl-C ends it.",
             err=True,
         )
-        plan = Plan(tuple(_with_prune(spec) for spec in farm.specs), 1, farm.storage_url)
+        plan = Plan(tuple(_with_prune(spec) for spec in farm.specs), farm.storage_url)
         return await watch(plan, host, port)
 
 

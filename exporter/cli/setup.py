@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exporter.config.load import defaults, load
 from exporter.config.sections import LogSettings
-from exporter.model import NodeSpec
+from exporter.model import MultiarchSettings, NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,10 @@ class Settings:
     """Where the nodes come from, for people."""
     prune_max_parallel: int
     """How many nodes of one platform may be pruned at a time."""
+    canary_max_parallel: int
+    """How many canary builds may run at a time, over the whole farm."""
+    multiarch: MultiarchSettings | None
+    """The canary build over the whole farm; ``None``: there is to be none."""
     storage_url: str = field(repr=False)
     """The database for history; may hold a password."""
 
@@ -43,5 +47,7 @@ def read_settings(config: Path | None) -> Settings:
         remarks=(*loaded.warnings, *later),
         source=str(config) if config else "the current buildx builder and local socket",
         prune_max_parallel=loaded.prune_max_parallel,
+        canary_max_parallel=loaded.canary_max_parallel,
+        multiarch=loaded.multiarch,
         storage_url=loaded.storage_url,
     )

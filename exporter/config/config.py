@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
-from exporter.config.actions import CanarySettings, Multiarch
 from exporter.config.alerts import AlertingSettings
+from exporter.config.nodes import multiarch
 from exporter.config.schema import ConfigFile
 from exporter.config.sections import LogSettings
-from exporter.model import NodeSpec
-
-
-def _none() -> Mapping[str, CanarySettings]:
-    return MappingProxyType({})
+from exporter.model import MultiarchSettings, NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +22,6 @@ class Config:
     """The database for history and the state of alerts; may hold a password."""
     file: ConfigFile = field(default_factory=ConfigFile)
     """The file as it was written, defaults filled in."""
-    canary: Mapping[str, CanarySettings] = field(default_factory=_none)
-    """What holds for a node, by its name. A node without canary builds is not in it."""
     warnings: tuple[str, ...] = ()
     """What is odd but can be used, one line each."""
     path: Path | None = None
@@ -55,15 +47,16 @@ class Config:
         return self.file.alerting
 
     @property
-    def multiarch(self) -> Multiarch | None:
+    def canary_max_parallel(self) -> int:
+        """How many canary builds may run at a time, over the whole farm."""
+        return self.file.canary.max_parallel if self.file.canary else 1
+
+    @property
+    def multiarch(self) -> MultiarchSettings | None:
         """The build over the whole farm, if there is to be one."""
-        return self.file.canary.multiarch if self.file.canary else None
+        return multiarch(self.file.canary)
 
     @property
     def not_yet(self) -> tuple[str, ...]:
         """Sections that are given and checked, but that this version does not act on."""
-        given = {
-            "canary": bool(self.file.canary or self.canary),
-            "alerting": bool(self.file.alerting),
-        }
-        return tuple(name for name, present in given.items() if present)
+        return ("alerting",) if self.file.alerting else ()

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from exporter.config import discover, yamltree
@@ -96,7 +95,6 @@ class _Loader:
             nodes=tuple(farm.nodes),
             storage_url=storage_url(file.storage, self.environ, self.home),
             file=file,
-            canary=MappingProxyType(farm.canary),
             warnings=self.notebook.told_warnings(),
             path=self.path,
             node_files=matched,

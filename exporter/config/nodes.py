@@ -45,7 +45,6 @@ class Farm:
     labels: Mapping[str, str]
     """Labels of all nodes' alerts."""
     nodes: list[model.NodeSpec] = field(default_factory=list)
-    canary: dict[str, CanarySettings] = field(default_factory=dict)
     _found: set[str] = field(default_factory=set)
     """Names of nodes that only the buildx store knows."""
     _selected: set[str] = field(default_factory=set)
@@ -101,6 +100,7 @@ class Farm:
         """Take a node in, with the settings that hold for it."""
         prune: PruneSettings | None = settings.get("prune")
         orphans: OrphanSettings | None = settings.get("orphans")
+        canary: CanarySettings | None = settings.get("canary")
         self.nodes.append(
             dataclasses.replace(
                 spec,
@@ -109,10 +109,9 @@ class Farm:
                 labels=MappingProxyType({**self.labels, **spec.labels}),
                 prune=_prune(prune) if prune else None,
                 orphans_remove_after=orphans.remove_after if orphans else None,
+                canary=_canary(canary) if canary else None,
             )
         )
-        if "canary" in settings:
-            self.canary[spec.name] = settings["canary"]
 
     def _settings(
         self, raw: dict[str, Any], loc: Loc, page: Page, told: frozenset[tuple[Loc, str]]
@@ -218,6 +217,33 @@ def _prune(settings: PruneSettings) -> model.PruneSettings:
         all=settings.all,
         filters=settings.filters,
         dry_run=settings.dry_run,
+    )
+
+
+def _canary(settings: CanarySettings) -> model.CanarySettings:
+    return model.CanarySettings(
+        schedule=settings.schedule,
+        every=settings.interval,
+        base_image=settings.base_image,
+        cpu=settings.workload.cpu.bytes or 0,
+        disk=settings.workload.disk.bytes or 0,
+        timeout=settings.timeout,
+        skip_while_building=settings.skip_while_building,
+    )
+
+
+def multiarch(settings: CanarySettings | None) -> model.MultiarchSettings | None:
+    """The build over the whole farm; ``None``: there is to be none."""
+    if settings is None or settings.multiarch is None:
+        return None
+    return model.MultiarchSettings(
+        builder=settings.multiarch.builder,
+        push=settings.multiarch.push,
+        cache=settings.multiarch.cache,
+        schedule=settings.schedule,
+        every=settings.interval,
+        base_image=settings.base_image,
+        timeout=settings.timeout,
     )
 
 

@@ -182,7 +182,7 @@ async def test_a_pipe_gets_each_thing_in_one_line(tmp_path: Path) -> None:
 
 async def test_remarks_on_the_configuration_are_shown(tmp_path: Path) -> None:
     async with SimulatedNode(BLUEPRINT, rng=Random(1), clock=time.time) as node:
-        config = config_for(node, path=tmp_path / "farm.yml", more="canary: {every: 6h}\n")
+        config = config_for(node, path=tmp_path / "farm.yml", more="alerting: {}\n")
         done = await command("check", "--config", config)
     assert done.lines[0] == f"Configuration: {config}: 1 node, valid."
-    assert done.lines[1].startswith("! section 'canary' is valid")
+    assert done.lines[1].startswith("! section 'alerting' is valid")

@@ -60,7 +60,19 @@ def test_the_farms_settings_reach_every_node(example: Place) -> None:
     assert {node.orphans_remove_after for node in config.nodes} == {7 * 86400.0}
     assert config.prune_max_parallel == 1
     assert [node.labels["farm"] for node in config.nodes] == ["ci"] * 6
-    assert set(config.canary) == {node.name for node in config.nodes}
+    assert {node.canary for node in config.nodes} == {
+        model.CanarySettings(schedule="0 */6 * * *", every=None)
+    }
+    assert config.canary_max_parallel == 2
+    assert config.multiarch == model.MultiarchSettings(
+        builder="farm",
+        push="registry.example.com/canary:latest",
+        cache="registry.example.com/canary:buildcache",
+        schedule="0 */6 * * *",
+        every=None,
+        base_image="docker.io/library/busybox:stable",
+        timeout=300.0,
+    )
 
 
 def test_without_a_prune_section_nothing_is_pruned(place: Place) -> None:
@@ -115,7 +127,7 @@ orphans: {{remove_after: 7d}}
     a, b = config.nodes
     assert (a.prune, a.orphans_remove_after) == (None, None)
     assert b.prune is not None
-    assert set(config.canary) == {"b"}
+    assert (a.canary, b.canary) == (None, model.CanarySettings(every=3600.0))
 
 
 def test_a_node_takes_one_trigger_away(place: Place) -> None:
@@ -141,11 +153,11 @@ def test_a_nodes_calendar_replaces_the_farms(place: Place) -> None:
 nodes: [{endpoint: "ssh://a", canary: {every: 1h}}]
 canary: {schedule: "@daily"}
 """)
-    assert (config.canary["a"].schedule, config.canary["a"].interval) == (None, 3600.0)
+    assert config.nodes[0].canary == model.CanarySettings(schedule=None, every=3600.0)
 
 
 def test_only_what_is_not_there_yet_is_named(example: Place) -> None:
-    assert example.load(EXAMPLE).not_yet == ("canary", "alerting")
+    assert example.load(EXAMPLE).not_yet == ("alerting",)
 
 
 def test_without_a_file_the_users_own_nodes_are_watched_read_only(place: Place) -> None:
@@ -157,7 +169,7 @@ def test_without_a_file_the_users_own_nodes_are_watched_read_only(place: Place) 
     assert list(found) == ["node9"]
     assert (found["node9"].prune, found["node9"].orphans_remove_after) == (None, None)
     assert config.storage_url == "sqlite:////state/buildfarm-exporter/history.db"
-    assert config.canary == {}
+    assert found["node9"].canary is None
 
 
 def test_a_file_that_is_not_there(place: Place) -> None:
