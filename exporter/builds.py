@@ -18,7 +18,6 @@ class Build:
 
     ref: str
     """BuildKit's name for it, never given twice."""
-    completed_at: float
     duration: float
     failed: bool
     """Also one that was cancelled."""
@@ -60,6 +59,6 @@ class Builds:
 
     builder: str
     told: bool
-    """False: this version of BuildKit keeps no history (Engine before 23.0), nothing is known."""
+    """False: it keeps no history (BuildKit before 0.11, Engine before 24.0), nothing is known."""
     running: int = 0
     counts: BuildCounts = BuildCounts()

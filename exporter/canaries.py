@@ -109,6 +109,7 @@ class MultiarchRun:
     nodes: Mapping[str, str]
     """By platform, the buildx node that built it."""
     steps: int
+    """Of the second run, only those of platforms that came to another node than before."""
     cached: int
 
 
@@ -126,10 +127,10 @@ class MultiarchRecord:
     first: MultiarchRun | None = None
     """Builds anew, pushes the image and the cache."""
     second: MultiarchRun | None = None
-    """Builds the same on other nodes where there are some, from the shared cache.
-    ``None``: it was not got to, or no cache is configured."""
+    """Builds the same on other nodes, from the shared cache.
+    ``None``: it was not got to, no cache is configured, or there are no other nodes."""
     across_nodes: bool | None = None
-    """Whether the second run was on other nodes, for at least one platform."""
+    """Whether a platform has a second node, on which the second run built it."""
     pushed: tuple[str, ...] = ()
     """The platforms in the image index at the registry."""
     detail: str | None = None

@@ -11,7 +11,7 @@ import structlog
 Format = Literal["auto", "console", "json"]
 
 # Libraries that tell every packet or request at level info.
-_QUIET = ("aiohttp", "aiosqlite", "alembic", "asyncio", "asyncssh", "hpack")
+_QUIET = ("aiohttp", "aiosqlite", "alembic", "apscheduler", "asyncio", "asyncssh", "hpack")
 
 
 def configure(level: str, log_format: Format, stream: TextIO | None = None) -> None:

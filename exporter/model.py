@@ -162,6 +162,13 @@ class PruneCritical:
     inodes_free_below: float | None = None
     """A share, 0 to 1."""
 
+    def passed(self, disk: Disk) -> bool:
+        """Tell whether it is so on this disk."""
+        free, inodes = self.disk_free_below, self.inodes_free_below
+        if free is not None and disk.available < free.of(disk.size):
+            return True
+        return inodes is not None and disk.inodes_free < inodes * disk.inodes
+
 
 @dataclass(frozen=True, slots=True)
 class PruneSettings:
@@ -246,6 +253,35 @@ class NodeSpec:
                 return "tcp" if tls is None else "tls"
             case UnixEndpoint():
                 return "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildxNode:
+    """A node of a buildx builder: one BuildKit, and where it is."""
+
+    name: str
+    """Of the BuildKit: its container is called after it."""
+    endpoint: str
+    """A URL, or the name of a Docker context."""
+    platforms: tuple[str, ...] = ()
+    """Those that were claimed for it when it was made, not those that it offers."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of the driver."""
+    flags: tuple[str, ...] = ()
+    """buildkitd's."""
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """What buildkitd is configured by, as it lies in its container's /etc/buildkit."""
+    spec: NodeSpec | None = None
+    """The node that the endpoint leads to; ``None``: none that this exporter could reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildxBuilder:
+    """A builder in the buildx store: what users build with."""
+
+    name: str
+    driver: str
+    nodes: tuple[BuildxNode, ...]
 
 
 # ---------------------------------------------------------------------------------- known

@@ -70,6 +70,11 @@ class Pruning:
         """What is decided on each builder now."""
         return self._decisions.now.values()
 
+    def runs_on(self, node: str) -> bool:
+        """Whether a prune runs on a node, as far as is known; one by hand counts too."""
+        now = self._now()
+        return any(r.node == node and r.runs(now) for r in self._history.latest.values())
+
     async def recent(
         self, limit: int, node: str | None = None, before: float | None = None
     ) -> list[PruneRecord]:

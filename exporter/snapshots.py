@@ -32,6 +32,10 @@ class Snapshots:
         """
         return self._snapshots[name]
 
+    def find(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a node; ``None``: there is no such node."""
+        return self._snapshots.get(name)
+
     def all(self) -> tuple[Snapshot, ...]:
         """Return all snapshots, in the order of the configuration."""
         return tuple(self._snapshots.values())

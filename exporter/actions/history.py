@@ -7,24 +7,16 @@ memory leads; what could not be written is written as soon as it can be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeVar
-
-import structlog
+from typing import Protocol
 
 from exporter.errors import StorageError
 from exporter.prunes import LEASE, BuilderKey, Outcome, PruneRecord
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-T = TypeVar("T")
+from exporter.tolerant import TIMEOUT, Tolerant
 
 BEAT = 10.0
 """How often, in seconds, a running prune is reported on."""
-
-# A little longer than SQLite waits for another writer, so that its own error is seen.
-_TIMEOUT = 6.0
 
 # Every node's pruner asks for a refresh; one serves them all.
 _REFRESH = 3.0
@@ -65,9 +57,8 @@ class History:
         self._unwritten: dict[str, PruneRecord] = {}
         self._own: set[str] = set()
         """Prunes of this process that run: nobody knows more of them."""
-        self._broken = False
+        self._tolerant = Tolerant("prunes")
         self._refreshed: float | None = None
-        self._working = asyncio.Lock()
         self.latest: dict[BuilderKey, PruneRecord] = {}
 
     async def load(self) -> None:
@@ -76,7 +67,7 @@ class History:
         :raises StorageError: when the store can't be read.
         """
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(TIMEOUT):
                 found = await self._store.latest()
         except TimeoutError as error:
             raise StorageError("the history can't be read: no answer in time") from error
@@ -87,7 +78,7 @@ class History:
         if self._refreshed is not None and 0 <= now - self._refreshed < _REFRESH:
             return
         self._refreshed = now
-        for record in await self._in_time(partial(self._catch_up, now)) or ():
+        for record in await self._tolerant.do(partial(self._catch_up, now)) or ():
             mine = self.latest.get(record.key)
             if record.id not in self._own and (mine is None or _newer(record, mine)):
                 self._learn(record)
@@ -101,7 +92,7 @@ class History:
         newer_than = before.started_at if before is not None else 0.0
         claimed: bool | None = False
         try:
-            claimed = await self._in_time(partial(self._store.claim, record, newer_than))
+            claimed = await self._tolerant.do(partial(self._store.claim, record, newer_than))
         finally:
             if claimed is False:
                 self._own.discard(record.id)
@@ -119,7 +110,7 @@ class History:
         # Before anything is awaited: a cancelled task's last words are not lost.
         self._learn(record)
         self._unwritten[record.id] = record
-        await self._in_time(self._write)
+        await self._tolerant.do(self._write)
 
     async def _catch_up(self, now: float) -> list[PruneRecord]:
         await self._write()
@@ -131,22 +122,6 @@ class History:
             await self._store.save(record)
             if self._unwritten.get(record.id) is record:
                 del self._unwritten[record.id]
-
-    async def _in_time(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Work with the store, one thing at a time. ``None``: it failed, which was told."""
-        try:
-            async with asyncio.timeout(_TIMEOUT), self._working:
-                done = await work()
-        except (StorageError, TimeoutError) as error:
-            if not self._broken:
-                said = str(error) or "no answer in time"
-                log.error("the history can't be written", error=said)
-            self._broken = True
-            return None
-        if self._broken:
-            log.info("the history can be written again")
-        self._broken = False
-        return done
 
     def _learn(self, record: PruneRecord) -> None:
         self.latest[record.key] = record

@@ -48,7 +48,7 @@ def decide(
         Verdict.PRUNE,
         why.reason,
         trigger=why.trigger,
-        critical=is_critical(disk, settings),
+        critical=settings.critical.passed(disk),
         keep=keep,
     )
     if own(cache) <= keep:
@@ -134,17 +134,6 @@ def passed_triggers(
     if within is not None and disk.full_at is not None and disk.full_at - now < within:
         left = duration(max(disk.full_at - now, 0))
         yield Passed(Trigger.FORECAST, f"the disk will be full in {left}, as it fills now")
-
-
-def is_critical(disk: Disk, settings: PruneSettings) -> bool:
-    """Tell whether builds are not waited for."""
-    bytes_below, inodes_below = (
-        settings.critical.disk_free_below,
-        settings.critical.inodes_free_below,
-    )
-    if bytes_below is not None and disk.available < bytes_below.of(disk.size):
-        return True
-    return inodes_below is not None and disk.inodes_free < inodes_below * disk.inodes
 
 
 def native_platforms(snapshot: Snapshot) -> frozenset[str]:

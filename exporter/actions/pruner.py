@@ -14,10 +14,10 @@ import structlog
 from exporter.actions.execute import Target, execute, new_record
 from exporter.actions.history import History
 from exporter.actions.policy import decide, full_platforms, hold, own, still_due
+from exporter.actions.running import running_builds
 from exporter.actions.space import whose_space
-from exporter.buildkit.control import Control
 from exporter.buildkit.node import NodeClient
-from exporter.errors import Layer, NodeError, Reason, RemoteError
+from exporter.errors import Layer, NodeError, Reason
 from exporter.model import Builder, Disk, PruneSettings, Snapshot
 from exporter.prunes import (
     BuilderKey,
@@ -165,7 +165,7 @@ class NodePruner:
         builds: int | None = 0
         if not self._full_platforms():
             builder = await self._as_it_is(builder)
-            builds = await self._running_builds(builder)
+            builds = await running_builds(self._client, builder)
         # From here to where the prune is noted as running nothing is awaited: no other node's
         # pruner can come in between.
         now = self._now()
@@ -228,16 +228,6 @@ class NodePruner:
                 return found
         raise NodeError(Layer.BUILDKIT, Reason.BUILDKIT, f"builder {builder.name} is gone")
 
-    async def _running_builds(self, builder: Builder) -> int | None:
-        control = self._client.new_control(builder)
-        try:
-            async with asyncio.timeout(_ASK_TIMEOUT):
-                return await running_builds(control)
-        except (RemoteError, TimeoutError):
-            return None
-        finally:
-            control.close()
-
     def _full_platforms(self) -> Collection[str]:
         return full_platforms(
             self.node,
@@ -249,14 +239,6 @@ class NodePruner:
 
     async def _explain(self, pruned: Builder) -> str:
         return await whose_space(self._client, self._snapshot(), pruned.name)
-
-
-async def running_builds(control: Control) -> int:
-    """Ask how many builds run. Before Engine 23.0 nobody knows; there records in use mean one."""
-    number = await control.running_builds()
-    if number is not None:
-        return number
-    return int(any(record.InUse for record in await control.disk_usage()))
 
 
 def _builders(snapshot: Snapshot) -> tuple[Builder, ...]:

@@ -10,14 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from exporter import __version__
+from exporter.cli import builder, daemon, process
 from exporter.cli import check as check_command
-from exporter.cli import daemon, process
 from exporter.cli import discover as discover_command
 from exporter.cli import status as status_command
-from exporter.cli.setup import Settings, read_settings
+from exporter.cli.setup import settings_or_exit as _settings
 from exporter.config.jsonschema import schema as json_schema
-from exporter.errors import ConfigError
-from exporter.words import count
 
 
 class _RunByDefault(TyperGroup):
@@ -41,6 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(builder.app, name="builder")
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,6 +55,14 @@ ConfigOption = Annotated[
 ListenOption = Annotated[
     str,
     typer.Option("--web.listen-address", metavar="[HOST]:PORT", help="Where to serve HTTP."),
+]
+SiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--web.external-url",
+        metavar="URL",
+        help="Where people reach the exporter: alerts link to it. Default: this machine's name.",
+    ),
 ]
 LevelOption = Annotated[
     str | None,
@@ -91,6 +99,7 @@ def _root(
 def run(
     config: ConfigOption = None,
     listen: ListenOption = DEFAULT_LISTEN,
+    site: SiteOption = None,
     level: LevelOption = None,
     log_format: FormatOption = None,
     or_demo: Annotated[
@@ -107,7 +116,7 @@ def run(
             err=True,
         )
         _demo(6, listen, level, log_format)
-    _exit(daemon.run(settings, listen, level, log_format))
+    _exit(daemon.run(settings, listen, site, level, log_format))
 
 
 @app.command()
@@ -176,6 +185,71 @@ def prune(
 
 
 @app.command()
+def canary(
+    nodes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NODE", hidden=True),  # its help would name a type of Python
+    ] = None,
+    config: ConfigOption = None,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--platform",
+            metavar="PLATFORM",
+            help="Build for this one instead of those that the nodes are there for. May be given "
+            "several times.",
+        ),
+    ] = None,
+    multiarch: Annotated[
+        bool | None,
+        typer.Option(
+            "--multiarch/--no-multiarch",
+            help="Also the build over the whole farm. Default: where the configuration has one "
+            "and neither nodes nor platforms are named.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Time the nodes by canary builds now. Exit 1 if one fails or a platform is missing.
+
+    Only the nodes that are named. Without names: those for which the configuration wants canary
+    builds, or all where it wants none.
+    """
+    from exporter.cli import canary as canary_command  # noqa: PLC0415 - a slow import
+
+    _exit(canary_command.main(_settings(config), nodes or [], platform or [], multiarch))
+
+
+@app.command()
+def route(
+    platform: Annotated[
+        str,
+        typer.Option("--platform", metavar="PLATFORM", help="What to build for: linux/amd64."),
+    ],
+    config: ConfigOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Ask a running daemon (http://exporter.example.com:9972) instead of looking. It "
+            "remembers which nodes it named, so that builds that begin at once spread.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but the node's name.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as the API has it.")] = False,
+) -> None:
+    """Name the best node for a build now, and say why. Exit 1 if no node can."""
+    from exporter.cli import route as route_command  # noqa: PLC0415 - a slow import
+
+    _exit(
+        route_command.main(platform, url, lambda: _settings(config), quiet=quiet, as_json=as_json)
+    )
+
+
+@app.command()
 def discover() -> None:
     """Print a configuration of what is set up here.
 
@@ -185,20 +259,30 @@ def discover() -> None:
 
 
 @app.command()
+def rules(
+    config: ConfigOption = None,
+    site: Annotated[
+        str,
+        typer.Option(
+            "--web.external-url",
+            metavar="URL",
+            help="Where people reach the exporter: alerts link to it.",
+        ),
+    ] = "http://buildfarm-exporter:9972",
+) -> None:
+    """Print the alerts as a rule file for Prometheus.
+
+    Thresholds are those of the configuration.
+    """
+    from exporter.cli import rules as rules_command  # noqa: PLC0415 - needed by no other command
+
+    _exit(rules_command.run(_settings(config), site))
+
+
+@app.command()
 def schema() -> None:
     """Print the configuration file's JSON Schema. Editors complete from it."""
     typer.echo(json.dumps(json_schema(), indent=2))
-
-
-def _settings(config: Path | None) -> Settings:
-    """Read the configuration, or say everything that is wrong with it and exit with 2."""
-    try:
-        return read_settings(config)
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        typer.echo(f"{count(len(error.problems), 'problem')}; nothing was started.", err=True)
-        raise typer.Exit(2) from error
 
 
 def _exit(code: int) -> None:

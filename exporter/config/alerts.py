@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, create_model, field_validator
 
+from exporter import alerts
 from exporter.config.fields import (
+    Bytes,
+    Delay,
     Duration,
     HttpUrl,
     Interval,
@@ -17,7 +20,7 @@ from exporter.config.fields import (
     ShareOf,
     Text,
 )
-from exporter.config.sections import Tls
+from exporter.config.sections import Tls, TlsSettings
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 # Set by the exporter or by Prometheus: another value would break grouping and routing.
@@ -71,9 +74,10 @@ class AlertRule(Section):
     """What a farm changes of one alert."""
 
     enabled: bool = Field(default=True, description="false: never evaluated.")
-    for_: Duration | None = Field(
+    for_: Delay | None = Field(
         default=None, alias="for", description="How long it must be so before people are told."
     )
+
     severity: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = Field(
         default=None, description="The label `severity`.", examples=["warning", "critical"]
     )
@@ -94,7 +98,7 @@ class BelowShare(AlertRule):
 class Above(AlertRule):
     """Changes of an alert about used space."""
 
-    above: Limit | None = Field(default=None, description="Fires above this size.")
+    above: Bytes | None = Field(default=None, description="Fires above this size.")
 
 
 class Within(AlertRule):
@@ -121,6 +125,7 @@ ALERTS: dict[str, type[AlertRule]] = {
     "BuildFarmPruneFailed": AlertRule,
     "BuildFarmPruneIneffective": AlertRule,
     "BuildFarmCanaryFailed": AlertRule,
+    "BuildFarmMultiarchCanaryFailed": AlertRule,
     "BuildFarmCanarySlow": LongerThan,
     "BuildFarmCanaryStale": LongerThan,
     "BuildFarmPlatformEmulated": AlertRule,
@@ -160,3 +165,41 @@ class AlertingSettings(Section):
         """The changes, by the alert's name. An alert that nothing changes is not in it."""
         given = ((name, getattr(self.alerts, name)) for name in ALERTS)
         return {name: rule for name, rule in given if rule is not None}
+
+
+def alerting(settings: AlertingSettings | None) -> alerts.AlertingSettings:
+    """What is evaluated and who is told, for the rest of the exporter."""
+    if settings is None:
+        return alerts.AlertingSettings()
+    return alerts.AlertingSettings(
+        changes={name: _change(rule) for name, rule in settings.rules.items()},
+        labels=settings.labels,
+        alertmanagers=tuple(_alertmanager(each) for each in settings.alertmanagers),
+        resend=settings.resend,
+    )
+
+
+def _change(rule: AlertRule) -> alerts.Change:
+    size = getattr(rule, "below", None) or getattr(rule, "above", None)
+    seconds = getattr(rule, "within", None) or getattr(rule, "longer_than", None)
+    share = size.percent / 100 if size and size.percent is not None else None
+    return alerts.Change(
+        enabled=rule.enabled,
+        for_=rule.for_,
+        severity=rule.severity,
+        bytes=size.bytes if size else None,
+        share=share,
+        seconds=seconds,
+    )
+
+
+def _alertmanager(settings: Alertmanager) -> alerts.AlertmanagerSettings:
+    auth, tls, token = settings.basic_auth, settings.tls, settings.bearer_token
+    return alerts.AlertmanagerSettings(
+        url=settings.url,
+        tls=tls.files() if isinstance(tls, TlsSettings) else None,
+        bearer_token=token.get_secret_value() if token else None,
+        username=auth.username if auth else None,
+        password=auth.password.get_secret_value() if auth and auth.password else None,
+        timeout=settings.timeout,
+    )

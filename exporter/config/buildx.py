@@ -7,6 +7,7 @@ never locked or written.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import re
@@ -25,8 +26,8 @@ from exporter.config.contexts import (
     read_json,
 )
 from exporter.config.endpoints import parse_address
-from exporter.config.platforms import normalise_platform
-from exporter.model import NodeSpec, TlsFiles
+from exporter.model import BuildxBuilder, BuildxNode, NodeSpec, TlsFiles
+from exporter.platforms import normalise_platform
 
 __all__ = ["Found", "Store", "StoreError", "node_of_context", "same_endpoint_once"]
 
@@ -130,6 +131,40 @@ class Store:
                 text = str(error)
                 problems.append(text if text.startswith(what) else f"{what}: {text}")
         return Found(tuple(same_endpoint_once(nodes)), tuple(notes), tuple(problems))
+
+    def group(self, name: str) -> BuildxBuilder | None:
+        """A builder as it is stored; ``None`` if `docker buildx create` made none of this name.
+
+        Raises:
+            StoreError: if its file can't be read.
+        """
+        if not self._known(name):
+            return None
+        what = f"builder '{name}'"
+        group = read_json(self._root / "instances" / name.lower(), what)
+        driver = _text(group, "Driver")
+        try:
+            nodes = tuple(self._stored(entry, driver) for entry in group["Nodes"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{what}: not the file of a builder") from error
+        return BuildxBuilder(_text(group, "Name"), driver, nodes)
+
+    def _stored(self, entry: Any, driver: str) -> BuildxNode:
+        try:
+            spec, _ = self._node(entry, driver, f"node '{_text(entry, 'Name')}'")
+        except (_LeftOut, StoreError, ValueError):
+            spec = None
+        return BuildxNode(
+            name=entry["Name"],
+            endpoint=entry["Endpoint"],
+            platforms=_platforms(entry.get("Platforms")),
+            options=dict(entry.get("DriverOpts") or {}),
+            flags=tuple(entry.get("Flags") or ()),
+            files={
+                name: base64.b64decode(data) for name, data in (entry.get("Files") or {}).items()
+            },
+            spec=spec,
+        )
 
     def _known(self, name: str) -> bool:
         return bool(_NAME.fullmatch(name)) and (self._root / "instances" / name.lower()).is_file()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.config.alerts import AlertingSettings
+from exporter.alerts import AlertingSettings
+from exporter.config.alerts import alerting
 from exporter.config.nodes import multiarch
 from exporter.config.schema import ConfigFile
 from exporter.config.sections import LogSettings
@@ -42,9 +43,9 @@ class Config:
         return self.file.prune.max_parallel_per_platform if self.file.prune else 1
 
     @property
-    def alerting(self) -> AlertingSettings | None:
-        """Where to send alerts; ``None``: nowhere."""
-        return self.file.alerting
+    def alerting(self) -> AlertingSettings:
+        """What is evaluated, and who is told."""
+        return alerting(self.file.alerting)
 
     @property
     def canary_max_parallel(self) -> int:
@@ -55,8 +56,3 @@ class Config:
     def multiarch(self) -> MultiarchSettings | None:
         """The build over the whole farm, if there is to be one."""
         return multiarch(self.file.canary)
-
-    @property
-    def not_yet(self) -> tuple[str, ...]:
-        """Sections that are given and checked, but that this version does not act on."""
-        return ("alerting",) if self.file.alerting else ()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.config.files import check_pair, check_pem, read_text
-from exporter.model import TlsFiles
+from exporter.model import Endpoint, TcpEndpoint, TlsFiles
 
 DEFAULT = "default"
 SOCKET = "unix:///var/run/docker.sock"
@@ -152,6 +152,16 @@ class Contexts:
         tls = checked_tls(_tls(there), what)
         return Context(name, host, tls, _unverified(what) if unverified else None)
 
+    def leads_to(self, name: str, endpoint: Endpoint) -> bool:
+        """Tell whether a context leads there, with the same certificates.
+
+        Raises:
+            StoreError: if there is none, or it can't be used.
+        """
+        context = self.get(name)
+        tls = endpoint.tls if isinstance(endpoint, TcpEndpoint) else None
+        return context.host == endpoint.url and _contents(context.tls) == _contents(tls)
+
     def _default(self) -> Context:
         host = self._environ.get("DOCKER_HOST", "").strip() or SOCKET
         if "://" not in host:
@@ -171,6 +181,11 @@ class Contexts:
 
 def _tls(there: Mapping[str, Path]) -> TlsFiles:
     return TlsFiles(there.get("ca"), there.get("cert"), there.get("key"))
+
+
+def _contents(tls: TlsFiles | None) -> list[bytes | None]:
+    paths = (tls.ca, tls.cert, tls.key) if tls else ()
+    return [path.read_bytes() if path else None for path in paths]
 
 
 def _digest(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,6 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from exporter.config import files
-from exporter.config.platforms import normalise_platform
 from exporter.config.units import (
     BYTES_PATTERN,
     DURATION_PATTERN,
@@ -30,9 +28,12 @@ from exporter.config.units import (
     Size,
     format_duration,
     format_size,
+    parse_delay,
     parse_duration,
     parse_size,
 )
+from exporter.cron import parse as parse_cron
+from exporter.platforms import normalise_platform
 
 _REFERENCE = r".*\$\{[A-Za-z_][A-Za-z0-9_]*\}.*"
 
@@ -155,6 +156,9 @@ _DURATION_SCHEMA = _text_schema(rf"(?=.){DURATION_PATTERN}", "15s", "2m", "6h", 
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 """Seconds, more than zero."""
 
+Delay = Annotated[float, BeforeValidator(parse_delay), _DURATION_SCHEMA]
+"""Seconds, or nothing."""
+
 Interval = Annotated[float, BeforeValidator(parse_duration), _at_least(1.0), _DURATION_SCHEMA]
 """Seconds between two looks: at least one, so that a slip of the pen floods no node."""
 
@@ -197,48 +201,8 @@ def _urls(*schemes: str, userinfo: bool = False) -> BeforeValidator:
 
 
 def _cron(value: str) -> str:
-    fields = value.split()
-    if len(fields) == 1 and fields[0] in _CRON_NAMES:
-        return value
-    if len(fields) != len(_CRON):
-        raise ValueError(
-            f"'{value}' has {len(fields)} of the 5 fields of a cron schedule; write '0 */6 * * *'"
-        )
-    for text, (name, low, high, words) in zip(fields, _CRON, strict=True):
-        if not all(_cron_part(part.lower(), low, high, words) for part in text.split(",")):
-            raise ValueError(f"'{text}' is no {name} of a cron schedule; write '0 */6 * * *'")
+    parse_cron(value)
     return value
-
-
-_CRON_NAMES = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-_CRON: tuple[tuple[str, int, int, list[str]], ...] = (
-    ("minute", 0, 59, []),
-    ("hour", 0, 23, []),
-    ("day of the month", 1, 31, []),
-    ("month", 1, 12, ["", *_MONTHS]),
-    ("day of the week", 0, 7, _DAYS),
-)
-
-
-def _cron_part(text: str, low: int, high: int, words: list[str]) -> bool:
-    span, slash, step = text.partition("/")
-    if slash and not (re.fullmatch(r"\d{1,3}", step, re.ASCII) and int(step) > 0):
-        return False
-    if span == "*":
-        return True
-    first, dash, last = span.partition("-")
-    ends = [_cron_number(end, words) for end in ((first, last) if dash else (first,))]
-    return all(end is not None and low <= end <= high for end in ends) and (
-        not dash or (ends[0] or 0) <= (ends[1] or 0)
-    )
-
-
-def _cron_number(text: str, words: list[str]) -> int | None:
-    if text and text in words:
-        return words.index(text)
-    return int(text) if re.fullmatch(r"\d{1,2}", text, re.ASCII) else None
 
 
 Text = Annotated[str, BeforeValidator(_text)]

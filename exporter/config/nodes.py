@@ -136,7 +136,7 @@ class Farm:
     def _spec(self, entry: NodeEntry) -> model.NodeSpec:
         address = parse_address(entry.endpoint)
         remote = entry.driver == "remote"
-        tls = _tls_files(entry.tls) if isinstance(entry.tls, TlsSettings) else None
+        tls = entry.tls.files() if isinstance(entry.tls, TlsSettings) else None
         return model.NodeSpec(
             name=entry.name or address.host or self.hostname,
             endpoint=address.endpoint(tls=tls, remote=remote),
@@ -192,10 +192,6 @@ def unique_name(spec: model.NodeSpec, taken: set[str]) -> str:
 
 def _same(spec: model.NodeSpec) -> tuple[str, bool]:
     return spec.endpoint.url.lower(), spec.remote
-
-
-def _tls_files(tls: TlsSettings) -> model.TlsFiles:
-    return model.TlsFiles(tls.ca, tls.cert, tls.key, tls.server_name)
 
 
 def _prune(settings: PruneSettings) -> model.PruneSettings:

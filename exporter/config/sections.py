@@ -14,7 +14,6 @@ from pydantic import (
     field_validator,
 )
 
-from exporter.config import files
 from exporter.config.fields import (
     AnyFile,
     CaFile,
@@ -27,6 +26,8 @@ from exporter.config.fields import (
     Text,
     Timeout,
 )
+from exporter.config.files import Places, check_pair
+from exporter.model import TlsFiles
 
 
 class TlsSettings(Section):
@@ -61,9 +62,13 @@ class TlsSettings(Section):
             raise ValueError("is missing: 'cert' needs its private key")
         if cert is None and key is not None:
             raise ValueError("has no use without its certificate; add 'cert'")
-        if cert is not None and isinstance(info.context, files.Places):
-            files.check_pair(cert, key)
+        if cert is not None and isinstance(info.context, Places):
+            check_pair(cert, key)
         return key
+
+    def files(self) -> TlsFiles:
+        """The same for the rest of the exporter."""
+        return TlsFiles(self.ca, self.cert, self.key, self.server_name)
 
 
 def _which_tls(value: Any) -> str:

@@ -108,6 +108,20 @@ def format_size(size: Size) -> str:
     return f"{size.bytes}B"
 
 
+_NOTHING = re.compile(r"0+(ms|s|m|h|d|w)")
+
+
+def parse_delay(value: object) -> float:
+    """Read a duration that may be nothing: ``0s``. Returns seconds.
+
+    Raises:
+        ValueError: with a sentence that says how to write one.
+    """
+    if isinstance(value, str) and _NOTHING.fullmatch(value.strip()):
+        return 0.0
+    return parse_duration(value)
+
+
 def parse_duration(value: object) -> float:
     """Read a duration. Returns seconds, always more than zero.
 

@@ -34,7 +34,7 @@ def test_what_a_command_works_on(user: Place) -> None:
     path = user.write(
         "farm.yml",
         f"nodes: [{{endpoint: 'ssh://a'}}]\n{PRUNE}\norphans: {{remove_after: 7d}}\n"
-        "canary: {every: 6h, max_parallel: 4}\nalerting: {}\nstorage: {url: 'postgresql://me:geheim@db/farm'}\n",
+        "canary: {every: 6h, max_parallel: 4}\nstorage: {url: 'postgresql://me:geheim@db/farm'}\n",
     )
     settings = read_settings(path)
     (node,) = settings.nodes
@@ -43,9 +43,7 @@ def test_what_a_command_works_on(user: Place) -> None:
     assert (settings.prune_max_parallel, settings.canary_max_parallel) == (3, 4)
     assert settings.storage_url == "postgresql://me:geheim@db/farm"
     assert "geheim" not in repr(settings)
-    assert settings.remarks == (
-        "section 'alerting' is valid, but this version does not act on it yet",
-    )
+    assert settings.remarks == ()
 
 
 def test_without_a_file(user: Place, monkeypatch: pytest.MonkeyPatch) -> None:

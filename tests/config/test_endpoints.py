@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.endpoints import parse_address
-from exporter.config.platforms import normalise_platform
 from exporter.model import Endpoint, SshEndpoint, TcpEndpoint, TlsFiles, UnixEndpoint
+from exporter.platforms import normalise_platform
 
 TLS = TlsFiles()
 

@@ -156,10 +156,6 @@ canary: {schedule: "@daily"}
     assert config.nodes[0].canary == model.CanarySettings(schedule=None, every=3600.0)
 
 
-def test_only_what_is_not_there_yet_is_named(example: Place) -> None:
-    assert example.load(EXAMPLE).not_yet == ("alerting",)
-
-
 def test_without_a_file_the_users_own_nodes_are_watched_read_only(place: Place) -> None:
     """The nodes of the current buildx builder; no prune, no removal."""
     place.builder("farm", "docker-container", store_node("farm0", "ssh://node9"))

@@ -59,3 +59,19 @@ def _architecture(architecture: str, variant: str) -> tuple[str, str]:
         case "arm", "5" | "6" | "7" | "8":
             return architecture, f"v{variant}"
     return architecture, variant
+
+
+def includes(offered: str, wanted: str) -> bool:
+    """Tell whether who builds the one builds the other: the same, or a lesser variant of it."""
+    if offered == wanted:
+        return True
+    (kind, level), (wanted_kind, wanted_level) = _level(offered), _level(wanted)
+    return kind == wanted_kind and 0 < wanted_level <= level
+
+
+def _level(platform: str) -> tuple[str, int]:
+    """Split a platform whose variants include each other: ``linux/arm``, 7. Others are level 0."""
+    system, architecture, variant = (*platform.split("/"), "")[:3]
+    number = variant.removeprefix("v") or ("1" if architecture == "amd64" else "")
+    counts = architecture in ("amd64", "arm") and number.isdecimal()
+    return f"{system}/{architecture}", int(number) if counts else 0
