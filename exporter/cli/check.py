@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from exporter.cli.advice import advice
-from exporter.cli.look import look_at_all
+from exporter.cli.look import UNTOLD, look_at_all
 from exporter.cli.setup import Settings
 from exporter.cli.terminal import console, print_beside
 from exporter.errors import Layer
@@ -117,6 +117,13 @@ def _found(snapshot: Snapshot, collector: str) -> str:
                 f"{count(sum(kind.records for kind in cache.types.values()), 'record')}, "
                 f"{size(cache.reclaimable)} reclaimable"
                 for cache in snapshot.cache.value
+            )
+        case "builds" if snapshot.builds:
+            return "; ".join(
+                f"{builds.builder} {builds.running} running"
+                if builds.told
+                else f"{builds.builder}: {UNTOLD}"
+                for builds in snapshot.builds.value
             )
         case "orphans" if snapshot.orphans:
             orphans = snapshot.orphans.value

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 from rich.console import Console
 
 from exporter.app import look_once
+from exporter.cli.terminal import busy
 from exporter.model import NodeSpec, Snapshot
 from exporter.words import count
+
+UNTOLD = "this version of BuildKit does not tell (Engine before 24.0)"
+"""What there is to say of a builder's builds when it keeps no history."""
 
 _AT_ONCE = 16
 
@@ -23,8 +26,7 @@ async def look_at_all(nodes: Sequence[NodeSpec], out: Console) -> list[Snapshot]
         async with places:
             return await look_once(node)
 
-    text = f"Looking at {count(len(nodes), 'node')} …"
-    with out.status(text) if out.is_terminal else nullcontext():
+    with busy(out, f"Looking at {count(len(nodes), 'node')}"):
         async with asyncio.TaskGroup() as group:
             looks = [group.create_task(look(node), name=f"look/{node.name}") for node in nodes]
     return [look.result() for look in looks]

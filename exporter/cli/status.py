@@ -5,29 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from exporter.cli.decisions import decisions
-from exporter.cli.look import look_at_all
+from exporter.cli.look import UNTOLD, look_at_all
 from exporter.cli.setup import Settings
-from exporter.cli.terminal import console, print_beside
+from exporter.cli.terminal import Row, console, fitting, print_beside
 from exporter.errors import StorageError
 from exporter.model import Snapshot, Worker
 from exporter.prunes import Decision, Verdict
 from exporter.words import count, share, size
 
-_COLUMNS = ("NODE", "STATE", "PLATFORMS", "DISK FREE", "INODES FREE", "BUILDER", "CACHE")
 _NUMBERS = ("DISK FREE", "INODES FREE", "CACHE")
 # What goes first where the terminal is too narrow for all.
 _LEAST_WANTED = ("INODES FREE", "PLATFORMS", "BUILDER")
 
-_ANY_WIDTH = 1000
-
 # 64-bit CPUs run these as well: naming both says nothing.
 _IMPLIED = {"386": "amd64", "arm": "arm64"}
-
-Row = dict[str, str | Text]
 
 
 async def run(settings: Settings) -> int:
@@ -49,7 +43,7 @@ async def run(settings: Settings) -> int:
 def report(out: Console, snapshots: Sequence[Snapshot], decided: Sequence[Decision] = ()) -> None:
     """Print the table, and below it what it has no room for."""
     rows = [row for snapshot in snapshots for row in _rows(snapshot)]
-    table = _fitting(out, rows)
+    table = fitting(out, rows, _NUMBERS, _LEAST_WANTED)
     out.print(table)
     notes = [note for snapshot in snapshots for note in _notes(snapshot)]
     notes += [note for decision in decided for note in _why(decision)]
@@ -60,24 +54,6 @@ def report(out: Console, snapshots: Sequence[Snapshot], decided: Sequence[Decisi
         out.print()
     for head, body in notes:
         print_beside(out, head, body)
-
-
-def _fitting(out: Console, rows: Sequence[Row]) -> Table:
-    """Make the table, with as many of its columns as there is room for."""
-    left_out: set[str] = set()
-    for name in (*_LEAST_WANTED, None):
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        columns = [column for column in _COLUMNS if column not in left_out]
-        for column in columns:
-            justify = "right" if column in _NUMBERS else "left"
-            table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-        for row in rows:
-            table.add_row(*(row[column] for column in columns))
-        needed = out.measure(table, options=out.options.update(max_width=_ANY_WIDTH)).maximum
-        if name is None or needed <= out.width:
-            break
-        left_out.add(name)
-    return table
 
 
 def _rows(snapshot: Snapshot) -> Iterator[Row]:
@@ -133,6 +109,9 @@ def _notes(snapshot: Snapshot) -> Iterator[tuple[Text, str]]:
         if state.error and not (told and state.error.reason is told.reason):
             head = Text(f"{name}  ", "red")
             yield head, f"{collector}: {state.error.reason}: {state.error.detail}"
+    for builds in snapshot.builds.value if snapshot.builds else ():
+        if not builds.told:
+            yield Text(f"{name}/{builds.builder}  ", "dim"), f"builds: {UNTOLD}"
     if snapshot.orphans and (volumes := snapshot.orphans.value.volumes):
         held = snapshot.orphans.value.size
         space = "" if held is None else f" with {size(held)}"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from exporter.collectors.base import Partial
-from exporter.errors import Layer, NodeError, Reason
+from exporter.errors import Layer, NodeError, Reason, RemoteError
 from exporter.model import Builder
 
 T = TypeVar("T")
@@ -40,6 +40,14 @@ async def from_every_builder(
         else:
             values.append(result)
     return tuple(values) if error is None else Partial(tuple(values), error)
+
+
+def may_be_stale(error: NodeError) -> bool:
+    """Whether a builder that is not there any more would look like this."""
+    # The Engine knows no container of that ID, or says that it does not run.
+    if isinstance(error, RemoteError):
+        return True
+    return error.layer is Layer.BUILDKIT and error.reason is not Reason.TIMEOUT
 
 
 async def _in_time(builder: Builder, ask: Callable[[Builder], Awaitable[T]], until: float) -> T:

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Collector, Look, Partial, failure
-from exporter.collectors.builders import from_every_builder
-from exporter.errors import Layer, NodeError, Reason, RemoteError, UnsupportedError
+from exporter.collectors.builders import from_every_builder, may_be_stale
+from exporter.errors import Layer, NodeError, Reason, UnsupportedError
 from exporter.model import Builder, Reachability
 
 # Where a daemon is silent for this share of the time, the machine itself is looked at.
@@ -94,18 +94,10 @@ async def _first_answer(client: NodeClient, request: Awaitable[None], look: Look
 async def _builders_answer(client: NodeClient, look: Look) -> None:
     """Ask every selected builder; a list of builders that turns out stale is made anew."""
     error = await _ask(client, look)
-    if error and _may_be_stale(error):
+    if error and may_be_stale(error):
         error = await _ask(client, look, fresh=True)
     if error is not None:
         raise error
-
-
-def _may_be_stale(error: NodeError) -> bool:
-    """Whether a builder that is not there any more would look like this."""
-    # The Engine knows no container of that ID, or says that it does not run.
-    if isinstance(error, RemoteError):
-        return True
-    return error.layer is Layer.BUILDKIT and error.reason is not Reason.TIMEOUT
 
 
 async def _ask(client: NodeClient, look: Look, *, fresh: bool = False) -> NodeError | None:
@@ -137,7 +129,7 @@ async def _answers(client: NodeClient, builder: Builder) -> None:
     try:
         await client.control(builder).info()
     except UnsupportedError:
-        # Engines before 23.0 do not know the request: that they say so is the answer.
+        # Engines before 25.0 do not know the request: that they say so is the answer.
         return
 
 

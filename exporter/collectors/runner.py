@@ -43,6 +43,8 @@ class Outcome:
     finished: float
     duration: float
     connects: int
+    timeouts: int = 0
+    """How often no answer came in time."""
 
 
 async def run(
@@ -75,9 +77,7 @@ async def run(
         error = Failure(layer, Reason.TIMEOUT, f"not finished within {timeout:g} s")
     except Exception as bug:  # a bug in one collector must not end the others
         log.exception("collector failed unexpectedly", collector=collector.name)
-        error = Failure(
-            Layer.TRANSPORT, Reason.PROTOCOL, f"unexpected {type(bug).__name__}; see the log"
-        )
+        error = unexpected(bug)
     finally:
         last_resort.cancel()
     return Outcome(
@@ -87,18 +87,25 @@ async def run(
         finished=clock.now(),
         duration=clock.monotonic() - started,
         connects=client.transport.connects,
+        timeouts=int(error is not None and error.reason is Reason.TIMEOUT),
+    )
+
+
+def unexpected(bug: Exception) -> Failure:
+    """Make a failure of an exception that was logged."""
+    return Failure(
+        Layer.TRANSPORT, Reason.PROTOCOL, f"unexpected {type(bug).__name__}; see the log"
     )
 
 
 def apply(snapshot: Snapshot, outcome: Outcome) -> Snapshot:
     """Put an outcome into a snapshot. A part that failed keeps its last value."""
-    timed_out = outcome.error is not None and outcome.error.reason is Reason.TIMEOUT
     state = snapshot.collectors.get(outcome.collector, _FIRST)
     state = CollectorState(
         success=outcome.error is None,
         duration=outcome.duration,
         last_success=outcome.finished if outcome.error is None else state.last_success,
-        timeouts=state.timeouts + timed_out,
+        timeouts=state.timeouts + outcome.timeouts,
         error=outcome.error,
     )
     changes: dict[str, Any] = {

@@ -10,6 +10,8 @@ import structlog
 
 from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Collector
+from exporter.collectors.build_follower import BuildFollower
+from exporter.collectors.build_ledger import Ledger
 from exporter.collectors.runner import Clock, Outcome, apply, run
 from exporter.model import Failure, Snapshot, Worker
 from exporter.snapshots import Snapshots
@@ -35,6 +37,7 @@ class Supervisor:
         fetch: Callable[[str], Awaitable[str]],
         clock: Clock,
         rng: Random,
+        ledger: Ledger,
     ) -> None:
         self.client = client
         self._collectors = [c for c in collectors if c.applies(client.spec)]
@@ -43,6 +46,11 @@ class Supervisor:
         self._clock = clock
         self._rng = rng
         self._wake = {collector.name: asyncio.Event() for collector in self._collectors}
+        self._follower: BuildFollower | None = None
+        if client.spec.collect.builds:
+            self._follower = BuildFollower(
+                client, ledger, clock, rng, self._publish, self._answered
+            )
 
     async def run(self) -> None:
         """Look at the node until cancelled; then end its connections."""
@@ -54,6 +62,8 @@ class Supervisor:
                         group.create_task(
                             self._repeat(collector), name=f"collect/{name}/{collector.name}"
                         )
+                    if self._follower is not None:
+                        group.create_task(self._follow(self._follower), name=f"follow/{name}")
             finally:
                 await self.client.close()
 
@@ -62,6 +72,12 @@ class Supervisor:
         for name, wake in self._wake.items():
             if name != except_for:
                 wake.set()
+        if self._follower is not None:
+            self._follower.look_again()
+
+    async def _follow(self, follower: BuildFollower) -> None:
+        await asyncio.sleep(self._rng.uniform(0, _SPREAD))
+        await follower.run()
 
     async def _repeat(self, collector: Collector) -> None:
         interval = collector.interval(self.client.spec)
@@ -84,13 +100,20 @@ class Supervisor:
                 due += (late // interval + 1) * interval
 
     async def _look(self, collector: Collector) -> None:
+        before = self._snapshots.get(self.client.spec.name)
+        self._publish(await run(collector, self.client, before, self._clock, self._fetch))
+
+    def _publish(self, outcome: Outcome) -> None:
         name = self.client.spec.name
         before = self._snapshots.get(name)
-        outcome = await run(collector, self.client, before, self._clock, self._fetch)
         after = self._snapshots.update(name, lambda snapshot: apply(snapshot, outcome))
         _tell(outcome, before, after)
-        if collector.name == "reachability" and _came_back(before, after):
-            self.look_again(except_for=collector.name)
+        if outcome.collector == "reachability" and _came_back(before, after):
+            self.look_again(except_for=outcome.collector)
+
+    def _answered(self) -> bool:
+        reachability = self._snapshots.get(self.client.spec.name).reachability
+        return reachability is not None and reachability.value.up
 
 
 def _came_back(before: Snapshot, after: Snapshot) -> bool:

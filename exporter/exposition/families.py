@@ -11,6 +11,7 @@ class Kind(StrEnum):
 
     GAUGE = "gauge"
     COUNTER = "counter"
+    HISTOGRAM = "histogram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,17 @@ class Family:
     name: str
     help: str
     kind: Kind = Kind.GAUGE
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The value of a histogram."""
+
+    bounds: tuple[float, ...]
+    """Upper bounds of the buckets; one more has none."""
+    counts: tuple[int, ...]
+    """How many fall into each bucket, not added up."""
+    sum: float
 
 
 NODE_UP = Family(
@@ -83,6 +95,20 @@ ORPHANS = Family(
     "buildfarm_orphaned_state_volumes", "State volumes of buildx builders that no container uses."
 )
 ORPHANS_SIZE = Family("buildfarm_orphaned_state_volumes_bytes", "Bytes in those volumes.")
+BUILDS_RUNNING = Family("buildfarm_builds_running", "Builds under way, without canaries.")
+BUILDS = Family(
+    "buildfarm_builds_total", "Builds that ended, however, without canaries.", Kind.COUNTER
+)
+BUILDS_FAILED = Family(
+    "buildfarm_builds_failed_total", "Builds that failed or were cancelled.", Kind.COUNTER
+)
+BUILD_DURATION = Family(
+    "buildfarm_build_duration_seconds", "How long builds took, however they ended.", Kind.HISTOGRAM
+)
+BUILD_STEPS = Family("buildfarm_build_steps_total", "Steps of builds that ended.", Kind.COUNTER)
+BUILD_STEPS_CACHED = Family(
+    "buildfarm_build_steps_cached_total", "Those of the steps that were cached.", Kind.COUNTER
+)
 CERTIFICATE_END = Family(
     "buildfarm_tls_certificate_not_after_timestamp_seconds", "When the certificate ends."
 )
@@ -115,5 +141,11 @@ FAMILIES: tuple[Family, ...] = (
     CACHE_IDLE,
     ORPHANS,
     ORPHANS_SIZE,
+    BUILDS_RUNNING,
+    BUILDS,
+    BUILDS_FAILED,
+    BUILD_DURATION,
+    BUILD_STEPS,
+    BUILD_STEPS_CACHED,
     CERTIFICATE_END,
 )

@@ -5,12 +5,13 @@ Both formats have the same samples; they differ in the head lines of counters an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from exporter.exposition.families import FAMILIES, Family, Kind
+from exporter.exposition.families import FAMILIES, Distribution, Family, Kind
 from exporter.exposition.samples import Sample, parts
 from exporter.model import Snapshot
 
@@ -81,10 +82,21 @@ def _head(family: Family, openmetrics: bool) -> bytes:
 def _write(node: str, samples: Iterable[Sample]) -> dict[str, bytes]:
     lines: dict[str, list[str]] = {}
     for family, labels, value in samples:
-        line = f"{family.name}{{{node}{_labels(labels)}}} {_number(value)}\n"
-        lines.setdefault(family.name, []).append(line)
+        text, of_family = node + _labels(labels), lines.setdefault(family.name, [])
+        if isinstance(value, Distribution):
+            of_family += _histogram(family.name, text, value)
+        else:
+            of_family.append(f"{family.name}{{{text}}} {_number(value)}\n")
     # A node may say what is no Unicode ("\ud800" in JSON): it must not cost the whole page.
     return {name: "".join(text).encode(errors="replace") for name, text in lines.items()}
+
+
+def _histogram(name: str, labels: str, value: Distribution) -> Iterator[str]:
+    sums = tuple(accumulate(value.counts))
+    for bound, count in zip((*map(repr, value.bounds), "+Inf"), sums, strict=True):
+        yield f'{name}_bucket{{{labels},le="{bound}"}} {count}\n'
+    yield f"{name}_sum{{{labels}}} {value.sum!r}\n"
+    yield f"{name}_count{{{labels}}} {sums[-1]}\n"
 
 
 def _labels(labels: Mapping[str, str]) -> str:

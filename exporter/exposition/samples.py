@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from exporter.builds import BUCKETS, Builds
 from exporter.exposition import families as f
 from exporter.model import (
     Cache,
@@ -18,7 +19,7 @@ from exporter.model import (
     Workers,
 )
 
-Sample = tuple[f.Family, Mapping[str, str], float]
+Sample = tuple[f.Family, Mapping[str, str], float | f.Distribution]
 
 
 def parts(snapshot: Snapshot) -> Iterator[tuple[str, Any, Iterator[Sample]]]:
@@ -38,6 +39,9 @@ def parts(snapshot: Snapshot) -> Iterator[tuple[str, Any, Iterator[Sample]]]:
         yield "cache", cache, _cache(cache.value)
     if orphans := snapshot.orphans:
         yield "orphans", orphans, _orphans(orphans.value)
+    if builds := snapshot.builds:
+        # Not the whole part: it is learned anew all the time, and mostly says the same.
+        yield "builds", builds.value, _builds(builds.value)
     if certificates := snapshot.certificates:
         yield "certificates", certificates, _certificates(certificates.value)
     for name, state in snapshot.collectors.items():
@@ -130,6 +134,20 @@ def _orphans(value: Orphans) -> Iterator[Sample]:
     yield f.ORPHANS, {}, len(value.volumes)
     if value.size is not None:
         yield f.ORPHANS_SIZE, {}, value.size
+
+
+def _builds(value: tuple[Builds, ...]) -> Iterator[Sample]:
+    for builds in value:
+        if not builds.told:
+            continue
+        labels, counts = {"builder": builds.builder}, builds.counts
+        yield f.BUILDS_RUNNING, labels, builds.running
+        yield f.BUILDS, labels, counts.total
+        yield f.BUILDS_FAILED, labels, counts.failed
+        durations = f.Distribution(BUCKETS, counts.buckets, counts.duration_sum)
+        yield f.BUILD_DURATION, labels, durations
+        yield f.BUILD_STEPS, labels, counts.steps
+        yield f.BUILD_STEPS_CACHED, labels, counts.cached
 
 
 def _certificates(value: Certificates) -> Iterator[Sample]:

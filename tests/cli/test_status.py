@@ -11,15 +11,18 @@ from random import Random
 import pytest
 from rich.console import Console
 
+from exporter.builds import Builds
 from exporter.cli.status import report
 from exporter.demo.farm import DemoFarm
 from exporter.errors import Layer, Reason
 from exporter.model import CollectorState, Failure, Orphans, Snapshot, Workers
 from tests.cli.command import command, config_for
-from tests.exposition.known import DISK, DOWN, ENGINE, FARM0, cache, known, learned
+from tests.exposition.known import BUILDS, DISK, DOWN, ENGINE, FARM0, cache, known, learned
 
 GIB = 1024**3
-TIDY = replace(known("n1"), orphans=learned(Orphans((), 0)), collectors={})
+TIDY = replace(
+    known("n1"), orphans=learned(Orphans((), 0)), builds=learned((BUILDS,)), collectors={}
+)
 
 
 def printed(*snapshots: Snapshot, width: int = 80, colour: bool = False) -> list[str]:
@@ -68,6 +71,13 @@ def test_a_node_that_is_down_says_why_below() -> None:
         "",
         "n1  engine: permission: no right",
     ]
+
+
+def test_a_builder_that_does_not_tell_of_its_builds_is_noted() -> None:
+    lines = printed(replace(TIDY, builds=learned((Builds("docker", told=False), BUILDS))))
+    assert lines[3] == (
+        "n1/docker  builds: this version of BuildKit does not tell (Engine before 24.0)"
+    )
 
 
 def test_a_collection_that_failed_and_what_nobody_uses_are_noted() -> None:

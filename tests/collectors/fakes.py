@@ -28,7 +28,8 @@ HANG = object()
 NOW = 1_700_000_000.0
 
 ENGINE_INFO = EngineInfo("28.5.2", "1.51", "linux", "amd64", "/var/lib/docker")
-SPEC = NodeSpec("n1", SshEndpoint("n1.example.com"), collect=CollectSettings(timeout=10.0))
+SETTINGS = CollectSettings(timeout=10.0, builds=False)
+SPEC = NodeSpec("n1", SshEndpoint("n1.example.com"), collect=SETTINGS)
 FARM0 = Builder("farm0", Driver.CONTAINER, container="c0")
 
 

@@ -17,6 +17,7 @@ from structlog.testing import LogCapture
 from exporter.buildkit.builders import EMBEDDED
 from exporter.buildkit.node import NodeClient
 from exporter.collectors.base import Collector, Look
+from exporter.collectors.build_ledger import Ledger
 from exporter.collectors.runner import Clock
 from exporter.collectors.supervisor import Supervisor
 from exporter.errors import Layer, Reason
@@ -43,7 +44,7 @@ class Watched:
         collectors = [self._collector(name, intervals.get(name, 60.0)) for name in scripts]
         clock = Clock(lambda: NOW, lambda: 0.0)
         self.supervisor = Supervisor(
-            self.node.client, collectors, self.snapshots, no_fetch, clock, Random(seed)
+            self.node.client, collectors, self.snapshots, no_fetch, clock, Random(seed), Ledger()
         )
 
     def _collector(self, name: str, interval: float) -> Collector:
@@ -183,6 +184,7 @@ async def test_only_what_applies_to_the_node_is_collected() -> None:
         no_fetch,
         Clock(lambda: NOW, lambda: 0.0),
         Random(0),
+        Ledger(),
     )
     await supervisor.run()
     assert node.closed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from exporter.builds import Build, BuildCounts, Builds
 from exporter.errors import Layer, Reason
 from exporter.model import (
     Builder,
@@ -52,6 +53,11 @@ ENGINE = EngineInfo("28.5.2", "1.51", "linux", "amd64", "/var/lib/docker")
 DISK = Disk("/var/lib/docker", 1000, 400, 100, 40, full_at=NOW + 3600)
 
 
+BUILDS = Builds(
+    "farm0", told=True, running=1, counts=BuildCounts().plus(Build("a", 7.5, False, 6, 2))
+)
+
+
 def cache(builder: str, size: int = 30) -> Cache:
     """A cache of two types of records."""
     return Cache(
@@ -80,6 +86,7 @@ def known(name: str = "amd64-1", reachability: Reachability = UP) -> Snapshot:
         disk=learned(DISK),
         cache=learned((cache("docker"), cache("farm0", 300))),
         orphans=learned(Orphans(("buildx_buildkit_old0_state",), 7)),
+        builds=learned((Builds("docker", told=False), BUILDS)),
         certificates=learned(Certificates(NOW + 86400, NOW + 2 * 86400)),
         collectors={"disk": CollectorState(True, 0.25, NOW, 2)},
     )

@@ -43,6 +43,14 @@ NODE_METRICS = {
     "buildfarm_cache_idle_bytes",
     "buildfarm_orphaned_state_volumes",
     "buildfarm_orphaned_state_volumes_bytes",
+    "buildfarm_builds_running",
+    "buildfarm_builds_total",
+    "buildfarm_builds_failed_total",
+    "buildfarm_build_duration_seconds_bucket",
+    "buildfarm_build_duration_seconds_sum",
+    "buildfarm_build_duration_seconds_count",
+    "buildfarm_build_steps_total",
+    "buildfarm_build_steps_cached_total",
     "buildfarm_tls_certificate_not_after_timestamp_seconds",
 }
 OWN_METRICS = {

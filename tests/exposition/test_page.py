@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.builds import Builds
 from exporter.exposition import page as page_module
 from exporter.exposition.page import Page
 from exporter.exposition.samples import Sample
@@ -37,6 +38,7 @@ def test_series_of_a_builder_that_is_gone_vanish() -> None:
         made,
         workers=learned(Workers(ENGINE, (DOCKER,))),
         cache=learned((cache("docker"),)),
+        builds=learned((Builds("docker", told=True),)),
     )
     left = {dict(labels).get("builder") for _, labels in series(made)}
     assert left == {None, "docker"}

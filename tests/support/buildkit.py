@@ -22,7 +22,7 @@ class FakeControl:
     """Answers what its fields say, and keeps the requests.
 
     ``fails`` maps a method to the ``GRPCError`` it ends with, after its answers. A method that
-    is in ``missing`` is not known.
+    is in ``missing`` is not known. Of the filters only ``id==`` is understood.
     """
 
     records: list[pb.UsageRecord] = field(default_factory=list)
@@ -30,10 +30,16 @@ class FakeControl:
     events: list[pb.BuildHistoryEvent] = field(default_factory=list)
     fails: dict[str, BaseException] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    updates: list[pb.StatusResponse] = field(default_factory=list)
+    filters: bool = True
+    """Whether it takes notice of filters."""
     requests: list[Any] = field(default_factory=list)
 
     async def _serve(self, stream: Any, method: str, answers: list[Any]) -> None:
-        self.requests.append(await stream.recv_message())
+        await self._answer(stream, method, await stream.recv_message(), answers)
+
+    async def _answer(self, stream: Any, method: str, request: Any, answers: list[Any]) -> None:
+        self.requests.append(request)
         for answer in answers:
             await stream.send_message(answer)
         if method in self.fails:
@@ -48,10 +54,23 @@ class FakeControl:
         await self._serve(stream, "ListWorkers", [pb.ListWorkersResponse(record=self.workers)])
 
     async def _disk_usage(self, stream: Any) -> None:
-        await self._serve(stream, "DiskUsage", [pb.DiskUsageResponse(record=self.records)])
+        request = await stream.recv_message()
+        answer = pb.DiskUsageResponse(record=self._matching(request))
+        await self._answer(stream, "DiskUsage", request, [answer])
 
     async def _prune(self, stream: Any) -> None:
-        await self._serve(stream, "Prune", self.records)
+        request = await stream.recv_message()
+        await self._answer(stream, "Prune", request, self._matching(request))
+
+    def _matching(self, request: pb.DiskUsageRequest | pb.PruneRequest) -> list[pb.UsageRecord]:
+        wanted = {f.removeprefix("id==") for f in request.filter if f.startswith("id==")}
+        return [r for r in self.records if r.ID in wanted or not wanted or not self.filters]
+
+    async def _solve(self, stream: Any) -> None:
+        await self._serve(stream, "Solve", [pb.SolveResponse()])
+
+    async def _status(self, stream: Any) -> None:
+        await self._serve(stream, "Status", self.updates)
 
     async def _history(self, stream: Any) -> None:
         await self._serve(stream, "ListenBuildHistory", self.events)
@@ -67,6 +86,8 @@ class FakeControl:
                 self._disk_usage, unary, pb.DiskUsageRequest, pb.DiskUsageResponse
             ),
             "Prune": Handler(self._prune, streaming, pb.PruneRequest, pb.UsageRecord),
+            "Solve": Handler(self._solve, unary, pb.SolveRequest, pb.SolveResponse),
+            "Status": Handler(self._status, streaming, pb.StatusRequest, pb.StatusResponse),
             "ListenBuildHistory": Handler(
                 self._history, streaming, pb.BuildHistoryRequest, pb.BuildHistoryEvent
             ),
