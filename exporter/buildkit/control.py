@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -72,14 +72,24 @@ class Control:
             async for record in records:
                 yield record
 
+    def listen_history(
+        self, *, active_only: bool = False, early_exit: bool = False
+    ) -> AsyncGenerator[pb.BuildHistoryEvent, None]:
+        """Tell of the builds (``ListenBuildHistory``): those that run, those that ended, then news.
+
+        ``active_only`` leaves out those that ended before, ``early_exit`` the news. A build that
+        ended is told of twice: the second time its trace is stored too. News may come in any order.
+
+        :raises UnsupportedError: by a daemon that keeps no history (before 0.11).
+        """
+        request = pb.BuildHistoryRequest(ActiveOnly=active_only, EarlyExit=early_exit)
+        return self._stream("ListenBuildHistory", request, pb.BuildHistoryEvent)
+
     async def running_builds(self) -> int | None:
         """Count the builds under way; ``None`` from a daemon that does not tell (before 0.11)."""
-        request = pb.BuildHistoryRequest(ActiveOnly=True, EarlyExit=True)
         refs = set()
         try:
-            async with aclosing(
-                self._stream("ListenBuildHistory", request, pb.BuildHistoryEvent)
-            ) as events:
+            async with aclosing(self.listen_history(active_only=True, early_exit=True)) as events:
                 async for event in events:
                     if event.type == pb.STARTED:
                         refs.add(event.record.Ref)
@@ -88,6 +98,44 @@ class Control:
         except UnsupportedError:
             return None
         return len(refs)
+
+    async def remove(self, ids: Collection[str]) -> set[str]:
+        """Remove exactly these cache records, of whatever type; return which went.
+
+        Those in use, and those that others are made of, stay. The request means "no limit" to
+        every version, so all depends on its filters: they are tried out before.
+
+        :raises ValueError: without any, which would be no filter.
+        :raises UnsupportedError: by a daemon that does not filter by ID; nothing was removed.
+        """
+        if not ids:
+            raise ValueError("no cache records to remove: that would remove all")
+        wanted = set(ids)
+        if not all(record.isalnum() for record in wanted):
+            raise self._unfiltered("has records with IDs that can't be filtered by")
+        found = {r.ID for r in await self.disk_usage([f"id=={record}" for record in wanted])}
+        if not found <= wanted:
+            raise self._unfiltered("does not filter its records by ID")
+        if not found:
+            return set()
+        request = pb.PruneRequest(filter=[f"id=={record}" for record in found], all=True)
+        async with aclosing(self._stream("Prune", request, pb.UsageRecord)) as records:
+            return {record.ID async for record in records}
+
+    def _unfiltered(self, what: str) -> UnsupportedError:
+        said = f"{self._name}: the daemon {what}; no record is removed"
+        return UnsupportedError(Layer.BUILDKIT, Reason.PROTOCOL, said)
+
+    async def solve(self, request: pb.SolveRequest) -> pb.SolveResponse:
+        """Build (``Solve``), to the end. The daemon gives the build up when this is cancelled."""
+        return await self._call("Solve", request, pb.SolveResponse)
+
+    def status(self, ref: str) -> AsyncGenerator[pb.StatusResponse, None]:
+        """Follow the build of this reference (``Status``), from its start to its end.
+
+        The daemon waits a few seconds for a build that has not started.
+        """
+        return self._stream("Status", pb.StatusRequest(Ref=ref), pb.StatusResponse)
 
     async def _call(self, method: str, request: Message, kind: type[Reply]) -> Reply:
         channel = await self._connected()

@@ -48,11 +48,12 @@ class DiskUsageResponse(_message.Message):
     def __init__(self, record: _Optional[_Iterable[_Union[UsageRecord, _Mapping]]] = ...) -> None: ...
 
 class UsageRecord(_message.Message):
-    __slots__ = ("ID", "Mutable", "InUse", "Size", "CreatedAt", "LastUsedAt", "UsageCount", "Description", "RecordType", "Shared", "Parents")
+    __slots__ = ("ID", "Mutable", "InUse", "Size", "Parent", "CreatedAt", "LastUsedAt", "UsageCount", "Description", "RecordType", "Shared", "Parents")
     ID_FIELD_NUMBER: _ClassVar[int]
     MUTABLE_FIELD_NUMBER: _ClassVar[int]
     INUSE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
     CREATEDAT_FIELD_NUMBER: _ClassVar[int]
     LASTUSEDAT_FIELD_NUMBER: _ClassVar[int]
     USAGECOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +65,7 @@ class UsageRecord(_message.Message):
     Mutable: bool
     InUse: bool
     Size: int
+    Parent: str
     CreatedAt: _timestamp_pb2.Timestamp
     LastUsedAt: _timestamp_pb2.Timestamp
     UsageCount: int
@@ -71,7 +73,7 @@ class UsageRecord(_message.Message):
     RecordType: str
     Shared: bool
     Parents: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ID: _Optional[str] = ..., Mutable: bool = ..., InUse: bool = ..., Size: _Optional[int] = ..., CreatedAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., LastUsedAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., UsageCount: _Optional[int] = ..., Description: _Optional[str] = ..., RecordType: _Optional[str] = ..., Shared: bool = ..., Parents: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, ID: _Optional[str] = ..., Mutable: bool = ..., InUse: bool = ..., Size: _Optional[int] = ..., Parent: _Optional[str] = ..., CreatedAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., LastUsedAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., UsageCount: _Optional[int] = ..., Description: _Optional[str] = ..., RecordType: _Optional[str] = ..., Shared: bool = ..., Parents: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListWorkersRequest(_message.Message):
     __slots__ = ("filter",)
@@ -212,7 +214,7 @@ class RpcStatus(_message.Message):
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class SolveRequest(_message.Message):
-    __slots__ = ("Ref", "Session", "Frontend", "FrontendAttrs", "FrontendInputs", "Internal")
+    __slots__ = ("Ref", "Exporter", "Session", "Frontend", "FrontendAttrs", "FrontendInputs", "Internal")
     class FrontendAttrsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -228,18 +230,20 @@ class SolveRequest(_message.Message):
         value: Definition
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Definition, _Mapping]] = ...) -> None: ...
     REF_FIELD_NUMBER: _ClassVar[int]
+    EXPORTER_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     FRONTEND_FIELD_NUMBER: _ClassVar[int]
     FRONTENDATTRS_FIELD_NUMBER: _ClassVar[int]
     FRONTENDINPUTS_FIELD_NUMBER: _ClassVar[int]
     INTERNAL_FIELD_NUMBER: _ClassVar[int]
     Ref: str
+    Exporter: str
     Session: str
     Frontend: str
     FrontendAttrs: _containers.ScalarMap[str, str]
     FrontendInputs: _containers.MessageMap[str, Definition]
     Internal: bool
-    def __init__(self, Ref: _Optional[str] = ..., Session: _Optional[str] = ..., Frontend: _Optional[str] = ..., FrontendAttrs: _Optional[_Mapping[str, str]] = ..., FrontendInputs: _Optional[_Mapping[str, Definition]] = ..., Internal: bool = ...) -> None: ...
+    def __init__(self, Ref: _Optional[str] = ..., Exporter: _Optional[str] = ..., Session: _Optional[str] = ..., Frontend: _Optional[str] = ..., FrontendAttrs: _Optional[_Mapping[str, str]] = ..., FrontendInputs: _Optional[_Mapping[str, Definition]] = ..., Internal: bool = ...) -> None: ...
 
 class SolveResponse(_message.Message):
     __slots__ = ("ExporterResponse",)
@@ -261,10 +265,12 @@ class StatusRequest(_message.Message):
     def __init__(self, Ref: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("vertexes",)
+    __slots__ = ("vertexes", "logs")
     VERTEXES_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
     vertexes: _containers.RepeatedCompositeFieldContainer[Vertex]
-    def __init__(self, vertexes: _Optional[_Iterable[_Union[Vertex, _Mapping]]] = ...) -> None: ...
+    logs: _containers.RepeatedCompositeFieldContainer[VertexLog]
+    def __init__(self, vertexes: _Optional[_Iterable[_Union[Vertex, _Mapping]]] = ..., logs: _Optional[_Iterable[_Union[VertexLog, _Mapping]]] = ...) -> None: ...
 
 class Vertex(_message.Message):
     __slots__ = ("digest", "inputs", "name", "cached", "started", "completed", "error")
@@ -283,6 +289,14 @@ class Vertex(_message.Message):
     completed: _timestamp_pb2.Timestamp
     error: str
     def __init__(self, digest: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., cached: bool = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completed: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ...) -> None: ...
+
+class VertexLog(_message.Message):
+    __slots__ = ("vertex", "msg")
+    VERTEX_FIELD_NUMBER: _ClassVar[int]
+    MSG_FIELD_NUMBER: _ClassVar[int]
+    vertex: str
+    msg: bytes
+    def __init__(self, vertex: _Optional[str] = ..., msg: _Optional[bytes] = ...) -> None: ...
 
 class Definition(_message.Message):
     __slots__ = ("metadata",)

@@ -95,6 +95,12 @@ class Engine:
             for row in rows
         ]
 
+    async def remove_container(self, container: str) -> None:
+        """Stop a container as it likes to be stopped, and remove it. Its named volumes stay."""
+        path = f"/containers/{quote(container, safe='')}"
+        await self._send("POST", await self._versioned(f"{path}/stop"))
+        await self._send("DELETE", await self._versioned(path))
+
     async def volume_exists(self, name: str) -> bool:
         """Tell whether a volume of this name is there."""
         try:
@@ -129,6 +135,21 @@ class Engine:
         if await self._version() < _DF_BY_TYPE:
             return None
         return int((await self._json("GET", "/system/df", {"type": "image"}))["LayersSize"])
+
+    async def untagged_images(self, label: str) -> list[str]:
+        """List the images without a name that have this label; their IDs."""
+        filters = json.dumps({"dangling": ["true"], "label": [label]})
+        rows = await self._json("GET", "/images/json", {"filters": filters})
+        return [str(row["Id"]) for row in rows]
+
+    async def remove_image(self, image: str) -> None:
+        """Remove an image, and none that it was made from; one that is not there is no error."""
+        path = f"/images/{quote(image, safe='')}"
+        try:
+            await self._send("DELETE", await self._versioned(path, {"noprune": "1"}))
+        except RemoteError as error:
+            if error.status != 404:
+                raise
 
     async def open_grpc(self) -> Duplex:
         """Open HTTP/2 to the embedded BuildKit (``POST /grpc``, upgraded to h2c)."""

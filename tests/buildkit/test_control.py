@@ -10,6 +10,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
 
 from exporter.buildkit import control_pb2 as pb
 from exporter.buildkit.control import Control
@@ -128,6 +130,70 @@ async def test_a_failure_in_the_middle_of_a_prune_is_raised_after_its_records(fa
     assert (await anext(removed)).ID == "a"
     with pytest.raises(RemoteError, match="Prune: disk I/O error"):
         await anext(removed)
+
+
+async def test_exactly_the_named_records_are_removed(farm: Farm) -> None:
+    """The filters are tried out first; of "all", only the field that means every type is sent."""
+    farm.daemon.records = [pb.UsageRecord(ID=name) for name in ("a1", "b2", "c3")]
+    assert await farm.control.remove({"a1", "c3", "gone"}) == {"a1", "c3"}
+    look, prune = farm.daemon.requests
+    assert set(look.filter) == {"id==a1", "id==c3", "id==gone"}
+    assert set(prune.filter) == {"id==a1", "id==c3"}
+    assert {field.number for field, _ in prune.ListFields()} == {1, 2}
+    assert prune.all
+
+
+async def test_records_that_are_not_there_are_not_asked_to_be_removed(farm: Farm) -> None:
+    farm.daemon.records = [pb.UsageRecord(ID="a1")]
+    assert await farm.control.remove(["gone"]) == set()
+    assert [type(request) for request in farm.daemon.requests] == [pb.DiskUsageRequest]
+
+
+async def test_nothing_is_removed_without_names(farm: Farm) -> None:
+    with pytest.raises(ValueError, match="that would remove all"):
+        await farm.control.remove([])
+    assert farm.daemon.requests == []
+
+
+@pytest.mark.parametrize("name", ["", "a,b", 'a"', "a==b", "a b"])
+async def test_nothing_is_removed_by_a_name_that_a_filter_may_misread(
+    farm: Farm, name: str
+) -> None:
+    with pytest.raises(UnsupportedError, match="can't be filtered by; no record is removed"):
+        await farm.control.remove(["a1", name])
+    assert farm.daemon.requests == []
+
+
+async def test_nothing_is_removed_by_a_daemon_that_ignores_filters(farm: Farm) -> None:
+    farm.daemon.records = [pb.UsageRecord(ID="a1"), pb.UsageRecord(ID="users")]
+    farm.daemon.filters = False
+    with pytest.raises(UnsupportedError, match="does not filter its records by ID"):
+        await farm.control.remove(["a1"])
+    assert [type(request) for request in farm.daemon.requests] == [pb.DiskUsageRequest]
+
+
+async def test_a_build_and_what_is_told_of_it(farm: Farm) -> None:
+    farm.daemon.updates = [
+        pb.StatusResponse(vertexes=[pb.Vertex(digest="sha256:1", name="RUN true")]),
+        pb.StatusResponse(logs=[pb.VertexLog(vertex="sha256:1", msg=b"hello")]),
+    ]
+    request = pb.SolveRequest(Ref="r1", Frontend="dockerfile.v0", Internal=True)
+    assert await farm.control.solve(request) == pb.SolveResponse()
+    assert [update async for update in farm.control.status("r1")] == farm.daemon.updates
+    assert farm.daemon.requests == [request, pb.StatusRequest(Ref="r1")]
+
+
+async def test_a_build_that_is_given_up_is_cancelled_at_the_daemon() -> None:
+    """Not only the connection's end tells the daemon, which others may be using."""
+    peer = Peer()
+    control = Control(Dials(peer.duplex), "n1/farm0")
+    build = asyncio.create_task(control.solve(pb.SolveRequest(Ref="r1")))
+    while not peer.body:
+        await asyncio.sleep(0)
+    build.cancel()
+    await asyncio.wait([build])
+    assert [event.error_code for event in peer.saw(StreamReset)] == [ErrorCodes.CANCEL]
+    control.close()
 
 
 async def test_running_builds_are_counted_once_each(farm: Farm) -> None:

@@ -201,6 +201,31 @@ async def test_a_volume_is_removed_or_the_engine_says_why_not(
         await engine.remove_volume("used_state")
 
 
+async def test_images_without_a_name_are_found_by_a_label(
+    daemon: FakeEngine, engine: Engine
+) -> None:
+    daemon.answers["/images/json"] = [{"Id": "sha256:1", "RepoTags": ["<none>:<none>"]}]
+    assert await engine.untagged_images("mine") == ["sha256:1"]
+    query = parse_qs(urlsplit(daemon.requests[-1].target).query)
+    assert json.loads(query["filters"][0]) == {"dangling": ["true"], "label": ["mine"]}
+
+
+async def test_an_image_is_removed_alone(daemon: FakeEngine, engine: Engine) -> None:
+    """What somebody else removed meanwhile is no error; what is used, and by whom, is told."""
+    daemon.answers |= {
+        "/images/sha256%3A1": [{"Deleted": "sha256:1"}],
+        "/images/sha256%3A2": (409, '{"message": "image is being used by container c1"}'),
+    }
+    await engine.remove_image("sha256:1")
+    assert (daemon.requests[-1].method, daemon.requests[-1].target) == (
+        "DELETE",
+        "/v1.45/images/sha256%3A1?noprune=1",
+    )
+    await engine.remove_image("sha256:gone")
+    with pytest.raises(RemoteError, match="image is being used by container c1"):
+        await engine.remove_image("sha256:2")
+
+
 async def test_the_size_of_images_is_asked_only_where_nothing_else_is_measured(
     daemon: FakeEngine, engine: Engine
 ) -> None:
