@@ -6,11 +6,10 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from random import Random
 
 import typer
 from rich.console import Console
@@ -22,6 +21,7 @@ from exporter.actions.preview import would_go
 from exporter.buildkit.node import NodeClient
 from exporter.buildkit.records import total
 from exporter.cli import process, terminal
+from exporter.cli.nodes import connected, named
 from exporter.cli.progress import PruneProgress
 from exporter.cli.prune_report import Found, nothing, preview, tell
 from exporter.cli.setup import Settings
@@ -34,7 +34,6 @@ from exporter.model import Builder, Disk, NodeSpec, Threshold
 from exporter.prunes import Outcome, PruneRequest, Trigger
 from exporter.storage.database import open_database
 from exporter.storage.prunes import PruneStore
-from exporter.transports import open_transport
 from exporter.words import size
 
 _ASK_TIMEOUT = 60.0
@@ -59,11 +58,10 @@ def main(
     yes: bool,
 ) -> int:
     """Check what was asked for, and do it; the exit code."""
-    known = {node.name: node for node in settings.nodes}
-    if unknown := [name for name in names if name not in known]:
-        there = ", ".join(known) or "none"
-        return _usage(f"no node is called {', '.join(unknown)}; there are: {there}")
-    nodes = [known[name] for name in dict.fromkeys(names)] or _unnamed(settings.nodes)
+    try:
+        nodes = named(settings, names) or _unnamed(settings.nodes)
+    except ValueError as error:
+        return _usage(str(error))
     if not nodes:
         return _usage("no nodes; name some in a configuration file (--config)")
     if empty and keep_storage is not None:
@@ -127,7 +125,7 @@ async def run(settings: Settings, nodes: Sequence[NodeSpec], wish: Wish) -> int:
         stop = stack.enter_context(_Interruptible(console))
         for spec in nodes:
             try:
-                async with _connected(spec) as client:
+                async with connected(spec) as client:
                     for builder in await _selected(client):
                         if stop.wanted:
                             console.print("Stopped; what was not begun is left as it was.")
@@ -192,15 +190,6 @@ def _refusal(keep: int, disk_: Disk, wish: Wish) -> str | None:
     if keep >= disk_.size:
         return f"the filesystem has {size(disk_.size)}; {size(keep)} can't be kept on it"
     return None
-
-
-@asynccontextmanager
-async def _connected(spec: NodeSpec) -> AsyncIterator[NodeClient]:
-    client = NodeClient(spec, open_transport(spec, Random(0)))  # noqa: S311 - no secret
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def _selected(client: NodeClient) -> list[Builder]:

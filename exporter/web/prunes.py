@@ -10,9 +10,8 @@ from aiohttp import web
 
 from exporter.errors import StorageError
 from exporter.prunes import Decision, PruneRecord
-
-_MOST = 1000
-_USUAL = 100
+from exporter.web.problem import problem
+from exporter.web.query import history_query
 
 
 class Pruning(Protocol):
@@ -44,43 +43,19 @@ class PruneApi:
 
     async def prunes(self, request: web.Request) -> web.Response:
         """``?node=NAME``, ``?limit=N`` (at most 1000), ``?before=SECONDS`` to read on."""
-        query = request.query
-        unknown = set(query) - {"node", "limit", "before"}
-        if unknown:
-            return _problem(400, f"unknown parameter: {', '.join(sorted(unknown))}")
-        limit = _whole(query.get("limit", str(_USUAL)))
-        if limit is None or not 1 <= limit <= _MOST:
-            return _problem(400, f"limit must be a whole number from 1 to {_MOST}")
-        before = _seconds(query["before"]) if "before" in query else None
-        if "before" in query and before is None:
-            return _problem(400, "before must be seconds since the epoch")
-        node = query.get("node")
+        query = history_query(request)
+        if isinstance(query, web.Response):
+            return query
         records: list[PruneRecord] = []
         if self._pruning is not None:
             try:
-                records = await self._pruning.recent(limit, node, before)
+                records = await self._pruning.recent(query.limit, query.node, query.before)
             except StorageError as error:
-                return _problem(503, f"the history can't be read: {error}")
+                return problem(503, f"the history can't be read: {error}")
         return web.json_response(
             {
                 "prunes": [{**asdict(record), "duration": record.duration} for record in records],
-                "decisions": [asdict(decision) for decision in self.decisions(node)],
+                "decisions": [asdict(decision) for decision in self.decisions(query.node)],
             }
         )
 
-
-def _problem(status: int, detail: str) -> web.Response:
-    return web.json_response({"status": status, "detail": detail}, status=status)
-
-
-def _whole(text: str) -> int | None:
-    # Python refuses to read thousands of digits.
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if number == number and abs(number) != float("inf") else None
