@@ -12,7 +12,10 @@ from exporter.cli.daemon import address
 from exporter.cli.main import app
 from tests.cli.command import command
 
-COMMANDS = ("run", "demo", "check", "status", "prune", "discover", "schema")
+COMMANDS = (
+    *("run", "demo", "check", "status", "prune", "canary", "route", "discover", "rules", "schema"),
+    "builder",
+)
 
 
 def helped(*arguments: str) -> str:
