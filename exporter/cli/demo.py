@@ -12,7 +12,13 @@ from exporter.app import Plan
 from exporter.cli import process
 from exporter.cli.daemon import address, configure_log, watch
 from exporter.demo.farm import DemoFarm, allow_many_sockets
-from exporter.model import NodeSpec, PruneCritical, PruneSettings, PruneTriggers, Threshold
+from exporter.model import (
+    CanarySettings,
+    PruneCritical,
+    PruneSettings,
+    PruneTriggers,
+    Threshold,
+)
 
 # As somebody would set it up, but for the times: a demo is watched for minutes, not for days.
 _PRUNE = PruneSettings(
@@ -22,6 +28,12 @@ _PRUNE = PruneSettings(
     wait_for_idle=20.0,
     cooldown=60.0,
 )
+
+# Its nodes are hardly ever idle.
+_CANARY = CanarySettings(
+    every=90.0, cpu=128 * 1024**2, disk=128 * 1024**2, timeout=30.0, skip_while_building=False
+)
+_CANARIES_AT_ONCE = 2
 
 
 def run(nodes: int, listen: str, level: str | None, log_format: str | None) -> int:
@@ -40,9 +52,9 @@ async def _watch(nodes: int, host: str | None, port: int, url: str) -> int:
             f"Look at {url}/ and {url}/metrics. Ctrl-C ends it.",
             err=True,
         )
-        plan = Plan(tuple(_with_prune(spec) for spec in farm.specs), farm.storage_url)
+        plan = Plan(
+            tuple(replace(spec, prune=_PRUNE, canary=_CANARY) for spec in farm.specs),
+            farm.storage_url,
+            canary_max_parallel=_CANARIES_AT_ONCE,
+        )
         return await watch(plan, host, port)
-
-
-def _with_prune(spec: NodeSpec) -> NodeSpec:
-    return replace(spec, prune=_PRUNE)

@@ -54,6 +54,9 @@ class Blueprint:
     """A bare buildkitd instead of a Docker Engine; its one builder is the first of ``builders``."""
     arch: Literal["amd64", "arm64"] = "amd64"
     emulated: tuple[str, ...] = ()
+    """Platforms that QEMU runs there."""
+    expected: tuple[str, ...] = ()
+    """What is built there besides what the CPU is made for."""
     engine: Engine = ENGINE_28
     builders: tuple[BuilderPlan, ...] = ()
     """Builders in containers."""
@@ -62,11 +65,17 @@ class Blueprint:
     disk_base: int = 30 * GIB
     """In use by other things than build caches."""
     inodes: int = 12_000_000
+    cpu: int = 330 * MIB
+    """Bytes that it hashes in a second."""
+    disk_speed: int = 260 * MIB
+    """Bytes that it writes in a second."""
     orphans: tuple[tuple[str, int], ...] = ()
     """State volumes without a container: name and size."""
     certificate_days: int = 365
     outages: bool = False
     """Goes down now and then."""
+    throttled: bool = False
+    """Its CPU gets hot and slow now and then."""
 
 
 # The first is the busiest: its disk fills within minutes.
@@ -79,11 +88,16 @@ FARM: tuple[Blueprint, ...] = (
         embedded=BuilderPlan("docker", records=60, record_size=24 * MIB),
         disk_size=240 * GIB,
         disk_base=60 * GIB,
+        cpu=420 * MIB,
+        disk_speed=520 * MIB,
     ),
     Blueprint(
         "amd64-2",
         engine=ENGINE_26,
         emulated=("linux/arm64", "linux/arm/v7", "linux/s390x"),
+        expected=("linux/arm64",),
+        cpu=360 * MIB,
+        disk_speed=400 * MIB,
         builders=(BuilderPlan("farm1", records=260, gc_keep=40 * GIB, build_every=9.0),),
         embedded=BuilderPlan("docker", records=40, record_size=16 * MIB),
         outages=True,
@@ -97,6 +111,7 @@ FARM: tuple[Blueprint, ...] = (
         ),
         disk_size=160 * GIB,
         orphans=(("buildx_buildkit_old0_state", 7 * GIB + 318 * MIB),),
+        throttled=True,
     ),
     Blueprint(
         "arm64-2",
@@ -116,6 +131,7 @@ FARM: tuple[Blueprint, ...] = (
             "docker", records=200, record_size=80 * MIB, gc_keep=24 * GIB, build_every=11.0
         ),
         disk_size=120 * GIB,
+        disk_speed=150 * MIB,
     ),
     Blueprint(
         "kitd-1",
@@ -153,6 +169,7 @@ def blueprints(count: int) -> Iterator[Blueprint]:
             disk_size=max(kind.disk_size, 200 * GIB),
             certificate_days=365,
             outages=False,
+            throttled=False,
         )
 
 

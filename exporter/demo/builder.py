@@ -8,8 +8,9 @@ from random import Random
 
 from exporter.buildkit import control_pb2 as pb
 from exporter.demo.blueprints import BuilderPlan
-from exporter.demo.cache import CacheStore, PruneLimits, Record
+from exporter.demo.cache import CacheStore, Mount, PruneLimits, Record
 from exporter.demo.history import History
+from exporter.demo.jobs import Jobs
 
 _DAY = 86400.0
 
@@ -57,6 +58,13 @@ class SimulatedBuilder:
         self.cache = CacheStore(rng)
         self.history = History(rng, clock)
         self.builds: dict[str, Build] = {}
+        """What its users build."""
+        self.jobs = Jobs(clock)
+        """What clients build by ``Solve``."""
+        self.made: dict[str, Record] = {}
+        """The records that their steps left, by the digest of the vertex."""
+        self.mounts: dict[str, Mount] = {}
+        """Their cache mounts, by ID."""
         self.prunes: list[pb.PruneRequest] = []
         """Every Prune request as it came."""
         self._rng = rng
@@ -133,6 +141,7 @@ class SimulatedBuilder:
         for build in self.builds.values():
             self.cache.release(build.held, self._clock())
         self.builds.clear()
+        self.jobs.lose()
         self.history.lose()
 
     def collect_garbage(self) -> None:
@@ -145,8 +154,10 @@ class SimulatedBuilder:
             pass
 
     def _leaves(self, count: int) -> list[Record]:
-        """Some of the records that nothing lies on, the lately used ones rather than others."""
-        found = [record for record in self.cache.records.values() if not record.children]
+        """Some of users' records that nothing lies on, the lately used ones rather than others."""
+        others = {record.id for record in self.made.values()}
+        others |= {mount.record.id for mount in self.mounts.values()}
+        found = [r for r in self.cache.records.values() if not r.children and r.id not in others]
         found.sort(key=lambda record: record.used or 0.0, reverse=True)
         pool = found[: 4 * count]
         return self._rng.sample(pool, min(count, len(pool)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from exporter.demo.filters import Fields, parse_filters
@@ -55,6 +55,14 @@ class Record:
             "shared": "" if self.shared else None,
             "private": None if self.shared else "",
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A record that a process writes to, and the lengths of the files in it."""
+
+    record: Record
+    files: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,17 @@ class CacheStore:
         """Write to a record."""
         record.size += size
         self.size += size
+        self.changes += 1
+
+    def seal(self, record: Record) -> None:
+        """Let a record that was written to be as it is."""
+        record.mutable = False
+        self.changes += 1
+
+    def share(self, records: Iterable[Record], shared: bool) -> None:
+        """Let an image of the Engine have the same layers, or have them no more."""
+        for record in records:
+            record.shared = shared
         self.changes += 1
 
     def hold(self, records: Iterable[Record], now: float) -> None:

@@ -12,9 +12,10 @@ from exporter.buildkit import control_pb2 as pb
 from exporter.demo.builder import SimulatedBuilder
 from exporter.demo.cache import PruneLimits, Record
 from exporter.demo.filters import parse_filters
-from exporter.demo.grpc import INVALID_ARGUMENT, Method, Refusal
+from exporter.demo.grpc import INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, UNKNOWN, Method, Refusal
 from exporter.demo.history import timestamp
 from exporter.demo.machine import Machine
+from exporter.demo.solve import solve
 
 SERVICE = "/moby.buildkit.v1.Control/"
 
@@ -24,11 +25,6 @@ _PRUNE_SECONDS = 0.003
 # The first releases with Info, and with maxUsedSpace and minFreeSpace.
 _INFO_SINCE = (0, 12)
 _LIMITS_SINCE = (0, 17)
-
-_VARIANTS = {
-    "amd64": ("amd64", "amd64/v2", "amd64/v3", "386"),
-    "arm64": ("arm64", "arm/v7", "arm/v6"),
-}
 
 M = TypeVar("M", bound=Message)
 
@@ -47,6 +43,8 @@ class ControlService:
             "ListWorkers": self._list_workers,
             "DiskUsage": self._disk_usage,
             "Prune": self._prune,
+            "Solve": self._solve,
+            "Status": self._status,
         }
         if self._builder.release:
             methods["ListenBuildHistory"] = self._history
@@ -65,12 +63,11 @@ class ControlService:
 
     def _list_workers(self, data: bytes) -> bytes:
         _read(pb.ListWorkersRequest, data)
-        blueprint = self._machine.blueprint
-        names = (*(f"linux/{v}" for v in _VARIANTS[blueprint.arch]), *blueprint.emulated)
+        name = self._machine.blueprint.name
         worker = pb.WorkerRecord(
-            ID=f"{blueprint.name}-{self._builder.name}",
-            Labels={"org.mobyproject.buildkit.worker.hostname": blueprint.name},
-            platforms=[_platform(name) for name in names],
+            ID=f"{name}-{self._builder.name}",
+            Labels={"org.mobyproject.buildkit.worker.hostname": name},
+            platforms=[_platform(name) for name in self._machine.platforms],
             GCPolicy=self._gc_policy(),
             BuildkitVersion=self._version() if self._builder.release else None,
         )
@@ -102,8 +99,29 @@ class ControlService:
             for record in cache.records.values()
             if wanted(record.fields(in_use=record.id in in_use))
         ]
-        reply = pb.DiskUsageResponse(record=[_usage(r, r.id in in_use) for r in records])
+        reply = pb.DiskUsageResponse(
+            record=[self._usage_record(r, r.id in in_use) for r in records]
+        )
         return reply.SerializeToString()
+
+    def _usage_record(self, record: Record, in_use: bool) -> pb.UsageRecord:
+        sent = pb.UsageRecord(
+            ID=record.id,
+            Mutable=record.mutable,
+            InUse=in_use,
+            Size=record.visible_size,
+            CreatedAt=timestamp(record.created),
+            LastUsedAt=timestamp(record.used) if record.used is not None else None,
+            UsageCount=record.count,
+            Description=record.description,
+            RecordType=record.kind,
+            Shared=record.shared,
+        )
+        if self._builder.release:
+            sent.Parents.extend(record.parents)
+        elif record.parents:
+            sent.Parent = record.parents[0]
+        return sent
 
     def _prune(self, data: bytes) -> AsyncIterator[bytes]:
         request = _read(pb.PruneRequest, data)
@@ -126,12 +144,33 @@ class ControlService:
         batches = self._builder.cache.prune(limits, machine.disk.available, machine.clock())
         for batch in batches:
             for record in batch:
-                sent = _usage(record, in_use=False)
+                sent = self._usage_record(record, in_use=False)
                 # BuildKit leaves these out of what it says of pruned records.
                 sent.ClearField("RecordType")
                 sent.ClearField("Shared")
                 yield sent.SerializeToString()
             await asyncio.sleep(_PRUNE_SECONDS * len(batch))
+
+    async def _solve(self, data: bytes) -> AsyncIterator[bytes]:
+        """One answer, after a while. Who gives the call up gives the build up."""
+        request = _read(pb.SolveRequest, data)
+        try:
+            with self._builder.jobs.begin(request.Ref) as job:
+                await solve(self._machine, self._builder, job, request)
+        except TimeoutError:
+            raise Refusal(UNAVAILABLE, "error reading from server: EOF") from None
+        except ValueError as error:
+            raise Refusal(UNKNOWN, str(error)) from error
+        yield pb.SolveResponse().SerializeToString()
+
+    async def _status(self, data: bytes) -> AsyncIterator[bytes]:
+        request = _read(pb.StatusRequest, data)
+        try:
+            job = await self._builder.jobs.find(request.Ref)
+        except LookupError as error:
+            raise Refusal(NOT_FOUND, str(error)) from error
+        async for status in job.listen():
+            yield status.SerializeToString()
 
     async def _history(self, data: bytes) -> AsyncIterator[bytes]:
         request = _read(pb.BuildHistoryRequest, data)
@@ -159,19 +198,3 @@ def _checked(parse: Callable[[], T]) -> T:
 def _platform(name: str) -> pb.Platform:
     os, arch, variant = (*name.split("/"), "")[:3]
     return pb.Platform(OS=os, Architecture=arch, Variant=variant)
-
-
-def _usage(record: Record, in_use: bool) -> pb.UsageRecord:
-    return pb.UsageRecord(
-        ID=record.id,
-        Mutable=record.mutable,
-        InUse=in_use,
-        Size=record.visible_size,
-        CreatedAt=timestamp(record.created),
-        LastUsedAt=timestamp(record.used) if record.used is not None else None,
-        UsageCount=record.count,
-        Description=record.description,
-        RecordType=record.kind,
-        Shared=record.shared,
-        Parents=record.parents,
-    )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from exporter.demo.attach import Framed, Output
 from exporter.demo.builder import SimulatedBuilder
@@ -40,6 +41,8 @@ class EngineApi:
             ("GET", re.compile(r"/containers/json"), self._containers),
             ("POST", re.compile(r"/containers/([^/]+)/exec"), self._create_exec),
             ("POST", re.compile(r"/exec/([^/]+)/start"), self._start_exec),
+            ("GET", re.compile(r"/images/json"), self._images),
+            ("DELETE", re.compile(r"/images/([^/]+)"), self._remove_image),
             ("GET", re.compile(r"/volumes"), self._volumes),
             ("GET", re.compile(r"/volumes/([^/]+)"), self._volume),
             ("DELETE", re.compile(r"/volumes/([^/]+)"), self._remove_volume),
@@ -144,6 +147,27 @@ class EngineApi:
         }
         words = command[3].split()
         return (" ".join(str(numbers.get(word, "?")) for word in words) + "\n").encode()
+
+    def _images(self, request: Request) -> Reply:
+        """Only those that builds left without a name are there."""
+        wanted = [label.partition("=") for label in _filters(request).get("label", [])]
+        rows = [
+            {"Id": number, "RepoTags": [], "Labels": image.labels}
+            for number, image in self._machine.images.items()
+            if all(
+                key in image.labels and (not equals or image.labels[key] == value)
+                for key, equals, value in wanted
+            )
+        ]
+        return json_reply(200, rows)
+
+    def _remove_image(self, request: Request, number: str) -> Reply:
+        del request
+        number = unquote(number)
+        if number not in self._machine.images:
+            return _error(404, f"No such image: {number}")
+        self._machine.remove_image(number)
+        return json_reply(200, [{"Deleted": number}])
 
     def _volumes(self, request: Request) -> Reply:
         filters = _filters(request)

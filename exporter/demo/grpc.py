@@ -22,7 +22,7 @@ from h2.exceptions import ProtocolError
 from exporter.demo.tasks import Tasks
 from exporter.demo.wire import Wire
 
-OK, INVALID_ARGUMENT, UNIMPLEMENTED = 0, 3, 12
+OK, UNKNOWN, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 0, 2, 3, 5, 12, 14
 
 Method = Callable[[bytes], bytes | AsyncIterator[bytes]]
 """From a request to its answer, or to a stream of them. May raise :class:`Refusal`."""

@@ -32,9 +32,11 @@ class History:
         self.past: dict[str, pb.BuildHistoryRecord] = {}
         self._listeners: set[asyncio.Queue[pb.BuildHistoryEvent]] = set()
 
-    def start(self, attributes: Mapping[str, str], at: float | None = None) -> str:
+    def start(
+        self, attributes: Mapping[str, str], at: float | None = None, ref: str | None = None
+    ) -> str:
         """Let a build of a Dockerfile begin, now or ``at`` some time before; its reference."""
-        ref = f"{self._rng.getrandbits(128):025x}"[-25:]
+        ref = ref or f"{self._rng.getrandbits(128):025x}"[-25:]
         self.active[ref] = pb.BuildHistoryRecord(
             Ref=ref,
             Frontend="dockerfile.v0",

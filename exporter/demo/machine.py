@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
 from exporter.buildkit.builders import BARE, CONTAINER_PREFIX, EMBEDDED, STATE_SUFFIX
+from exporter.buildkit.platforms import is_native
 from exporter.demo.blueprints import Blueprint, BuilderPlan
 from exporter.demo.builder import SimulatedBuilder
+from exporter.demo.cache import Record
 from exporter.model import Disk
 
 BLOCK = 4096
@@ -20,6 +22,15 @@ BUILDKIT_ROOT = "/var/lib/buildkit"
 _RESERVED = 0.05
 
 _SHARED_WITH_IMAGES = 0.35
+
+_VARIANTS = {
+    "amd64": ("amd64", "amd64/v2", "amd64/v3", "386"),
+    "arm64": ("arm64", "arm/v7", "arm/v6"),
+}
+
+# How much longer QEMU takes for the same, and the spread of all times.
+_EMULATION = 6.0
+_NOISE = 0.04
 
 
 class Daemon(StrEnum):
@@ -44,6 +55,15 @@ class Container:
         return CONTAINER_PREFIX + self.builder.name
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image without a name in the Engine, that a build left there."""
+
+    labels: Mapping[str, str]
+    layers: tuple[Record, ...]
+    """Those that no image had before it."""
+
+
 class Machine:
     """A node's state, made from a blueprint."""
 
@@ -56,6 +76,10 @@ class Machine:
         """By ID."""
         self.orphans: dict[str, int] = dict(blueprint.orphans)
         """Volumes that no container uses, and their sizes."""
+        self.images: dict[str, Image] = {}
+        """By ID: what builds made."""
+        self.cpu: float = blueprint.cpu
+        """Bytes that it hashes in a second."""
         self.clock = clock
         self._rng = rng
         if blueprint.remote:
@@ -70,6 +94,12 @@ class Machine:
     def root(self) -> str:
         """The directory whose filesystem the caches are on."""
         return BUILDKIT_ROOT if self.blueprint.remote else DOCKER_ROOT
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """What its builders offer, the emulated ones last."""
+        native = (f"linux/{variant}" for variant in _VARIANTS[self.blueprint.arch])
+        return (*native, *self.blueprint.emulated)
 
     @property
     def disk(self) -> Disk:
@@ -97,6 +127,19 @@ class Machine:
         }
         return {**used, **self.orphans}
 
+    def noise(self) -> float:
+        """Nothing takes the same time twice: a factor around 1."""
+        return self._rng.lognormvariate(0.0, _NOISE)
+
+    def hashing(self, size: int, platform: str) -> float:
+        """Seconds to hash so many bytes, by a program made for ``platform``."""
+        slower = 1.0 if is_native(platform, self.blueprint.arch) else _EMULATION
+        return slower * size / self.cpu * self.noise()
+
+    def writing(self, size: int) -> float:
+        """Seconds to write so many bytes to the disk."""
+        return size / self.blueprint.disk_speed * self.noise()
+
     def hex_id(self) -> str:
         """Make an ID as the Engine does."""
         return f"{self._rng.getrandbits(256):064x}"
@@ -116,6 +159,17 @@ class Machine:
         del self.containers[container.id]
         if keep_volume:
             self.orphans[container.name + STATE_SUFFIX] = builder.cache.size
+
+    def add_image(self, labels: Mapping[str, str], layers: Iterable[Record]) -> None:
+        """Make an image of what the embedded builder built."""
+        image = Image(labels, tuple(layer for layer in layers if not layer.shared))
+        self.builders[EMBEDDED.name].cache.share(image.layers, shared=True)
+        self.images[f"sha256:{self.hex_id()}"] = image
+
+    def remove_image(self, number: str) -> None:
+        """Remove an image; its layers stay in the build cache."""
+        image = self.images.pop(number)
+        self.builders[EMBEDDED.name].cache.share(image.layers, shared=False)
 
     def crash(self) -> None:
         """Lose what runs, as when the power goes."""

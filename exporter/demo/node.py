@@ -177,7 +177,7 @@ class SimulatedNode:
             name=self.blueprint.name,
             endpoint=endpoint,
             remote=self.blueprint.remote,
-            platforms=(f"linux/{self.blueprint.arch}",),
+            platforms=(f"linux/{self.blueprint.arch}", *self.blueprint.expected),
             disk=disk,
             collect=_LIVELY,
         )

@@ -1,4 +1,4 @@
-"""What happens in a simulated farm: builds come and go, a disk fills, a node fails and recovers."""
+"""What happens in a simulated farm: builds come and go, a disk fills, nodes fail and get slow."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ _BUILD = (3.0, 14.0)
 _FIRST_OUTAGE = 12.0
 _OUTAGE = (14.0, 22.0)
 _BETWEEN_OUTAGES = (40.0, 90.0)
+
+# Seconds: how long a CPU is cool before it gets hot, and then hot; and how slow it is then.
+_COOL = (120.0, 240.0)
+_HOT = (180.0, 300.0)
+_THROTTLED = 0.25
 
 # BuildKit tells of a build a second time when its trace is stored.
 _TRACE = 3.0
@@ -52,6 +57,8 @@ class Story:
                     self._after(rng.uniform(0, every / 3), begin)
             if node.blueprint.outages:
                 self._after(_FIRST_OUTAGE, partial(self._fail, node, silently=True))
+            if node.blueprint.throttled:
+                self._after(rng.uniform(*_COOL), partial(self._heat, node))
 
     async def run(self) -> None:
         """Let things happen until cancelled."""
@@ -120,3 +127,11 @@ class Story:
     async def _recover(self, node: SimulatedNode, silently: bool) -> None:
         await node.restore()
         self._after(self._rng.uniform(*_BETWEEN_OUTAGES), partial(self._fail, node, not silently))
+
+    async def _heat(self, node: SimulatedNode) -> None:
+        node.machine.cpu = node.blueprint.cpu * _THROTTLED
+        self._after(self._rng.uniform(*_HOT), partial(self._cool, node))
+
+    async def _cool(self, node: SimulatedNode) -> None:
+        node.machine.cpu = node.blueprint.cpu
+        self._after(self._rng.uniform(*_COOL), partial(self._heat, node))

@@ -13,6 +13,7 @@ import pytest
 from exporter.app import look_once
 from exporter.demo.blueprints import ENGINE_20, GIB, MIB, Blueprint, BuilderPlan, blueprints
 from exporter.demo.farm import DemoFarm
+from exporter.demo.machine import Machine
 from exporter.demo.node import SimulatedNode
 from exporter.model import DiskSettings, Snapshot
 
@@ -139,3 +140,16 @@ async def test_what_changes_is_seen() -> None:
     sizes = [sum(cache.size for cache in s.cache.value) for s in (before, after) if s.cache]
     assert sizes[1] - sizes[0] == 5 * MIB
     assert at_last.orphans.value.size == sizes[1]
+
+
+def test_work_takes_longer_on_a_slower_machine_and_under_emulation() -> None:
+    def seconds(cpu: int, disk_speed: int) -> tuple[float, float, float]:
+        blueprint = Blueprint("n", cpu=cpu, disk_speed=disk_speed)
+        machine = Machine(blueprint, Random(1), time.time)
+        native, emulated = (machine.hashing(GIB, p) for p in ("linux/386", "linux/arm64"))
+        return native, emulated / native, machine.writing(GIB)
+
+    fast = seconds(cpu=GIB, disk_speed=GIB // 2)
+    slow = seconds(cpu=GIB // 4, disk_speed=GIB // 8)
+    assert fast == pytest.approx((1.0, 6.0, 2.0), rel=0.3)
+    assert slow == pytest.approx((4.0, 6.0, 8.0), rel=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from random import Random
 
 import pytest
@@ -91,6 +92,15 @@ async def test_a_node_that_fails_comes_back_and_fails_again() -> None:
         if node.reachable is not changes[-1]:
             changes.append(node.reachable)
     assert changes[:4] == [True, False, True, False]
+
+
+async def test_a_cpu_that_gets_slow_recovers() -> None:
+    world = World(Blueprint("n", cpu=400, throttled=True))
+    speeds = []
+    for _ in range(90):
+        await world.live(10)
+        speeds.append(world.nodes[0].machine.cpu)
+    assert [speed for speed, _ in groupby(speeds)][:3] == [400, 100, 400]
 
 
 async def test_builds_that_run_in_an_outage_are_lost() -> None:
