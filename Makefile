@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONFIG ?=
 LISTEN ?= :9972
 
-.PHONY: run test test-farm lint format bench proto clean
+.PHONY: run test test-farm lint format bench dashboards proto clean
 
 # Starts the daemon: on CONFIG=file, else on the nodes of your current buildx builder and the local
 # Docker socket, else on the demo farm.
@@ -34,6 +34,10 @@ format: $(VENV)/test.stamp
 # What a look at a node costs, and a farm of 200: see docs/performance.md.
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m tests.bench
+
+# Makes grafana/dashboards/*.json anew after a change of grafana/*.py.
+dashboards: $(VENV)/test.stamp
+	$(BIN)/python -m grafana
 
 # Makes the code of BuildKit's messages anew after a change of control.proto.
 proto: $(VENV)/proto.stamp
