@@ -63,6 +63,12 @@ class PruneMetrics:
             _BUILDER,
             registry=registry,
         )
+        self._last_success = Gauge(
+            "buildfarm_prune_last_success",
+            "Whether the last prune ended well.",
+            _BUILDER,
+            registry=registry,
+        )
         self._due = Gauge(
             "buildfarm_prune_due",
             "1 while a threshold is passed; the verdict says what is done about it.",
@@ -112,8 +118,11 @@ class PruneMetrics:
 
     def known(self, record: PruneRecord) -> None:
         """Show when the last prune was, of one before this start too."""
-        if record.node in self._nodes:
-            self._last.labels(*record.key).set(record.ended_at)
+        if record.node not in self._nodes:
+            return
+        self._last.labels(*record.key).set(record.ended_at)
+        if record.outcome in (Outcome.OK, Outcome.FAILED, Outcome.INTERRUPTED):
+            self._last_success.labels(*record.key).set(record.outcome is Outcome.OK)
 
     def orphan_removed(self, node: str, volume: str) -> None:
         """Count an orphaned volume that was removed."""

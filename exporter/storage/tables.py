@@ -105,3 +105,16 @@ multiarch_canaries = Table(
     Column("detail", String),
     Index("ix_multiarch_canaries_started_at", "started_at"),
 )
+
+alerts = Table(
+    "alerts",
+    METADATA,
+    Column("name", String, primary_key=True),
+    # Names and values as JSON, sorted: part of what an alert is.
+    Column("labels", String, primary_key=True),
+    Column("active_since", Double, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("phase", String, nullable=False),
+    Column("fired_at", Double),
+    Column("resolved_at", Double),
+)

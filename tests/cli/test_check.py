@@ -188,4 +188,5 @@ async def test_remarks_on_the_configuration_are_shown(tmp_path: Path) -> None:
         config = config_for(node, path=tmp_path / "farm.yml", more="node_files: [more/*.yml]\n")
         done = await command("check", "--config", config)
     assert done.lines[0] == f"Configuration: {config}: 1 node, valid."
-    assert done.lines[1].startswith("! ") and "no file matches this pattern" in done.lines[1]
+    assert done.lines[1].startswith("! ")
+    assert "no file matches this pattern" in done.lines[1]

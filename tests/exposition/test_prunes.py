@@ -82,6 +82,18 @@ def test_a_bad_end_is_counted_besides(
     assert value(registry, "buildfarm_prunes_total", trigger="disk") == 1
 
 
+def test_how_the_last_prune_ended(metrics: PruneMetrics, registry: CollectorRegistry) -> None:
+    """Of one before this start too; a running one and a dry run say nothing of it."""
+    for outcome, shown in (
+        (Outcome.RUNNING, None),
+        (Outcome.INTERRUPTED, 0),
+        (Outcome.DRY_RUN, 0),
+        (Outcome.OK, 1),
+    ):
+        metrics.known(replace(RECORD, outcome=outcome))
+        assert value(registry, "buildfarm_prune_last_success") == shown
+
+
 def test_a_node_that_left_the_configuration_has_no_series(
     metrics: PruneMetrics, registry: CollectorRegistry
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from exporter.exposition.families import Distribution
 from exporter.exposition.samples import parts
 from exporter.model import (
     Certificates,
@@ -20,7 +21,7 @@ from exporter.model import (
 )
 from tests.exposition.known import DISK, DOCKER, DOWN, ENGINE, FARM0, NOW, UP, known, learned
 
-Row = tuple[str, dict[str, str], float]
+Row = tuple[str, dict[str, str], float | Distribution]
 
 
 def said(part: str, **changes: Any) -> list[Row]:
