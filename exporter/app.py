@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,19 +15,27 @@ from typing import TYPE_CHECKING
 import structlog
 
 from exporter import __version__
+from exporter.alerts import AlertingSettings
 from exporter.buildkit.node import NodeClient
 from exporter.collectors import COLLECTORS
+from exporter.collectors.build_ledger import Ledger
+from exporter.collectors.builds import LOOK
 from exporter.collectors.runner import Clock, apply, run
 from exporter.collectors.supervisor import Supervisor
 from exporter.errors import Layer, StorageError
+from exporter.exposition.canaries import CanaryMetrics
 from exporter.exposition.own import OwnMetrics
 from exporter.exposition.page import Page
 from exporter.exposition.prunes import PruneMetrics
 from exporter.fetch import Fetcher
 from exporter.model import MultiarchSettings, NodeSpec, Snapshot
+from exporter.notifying import open_alerting
 from exporter.snapshots import Snapshots
 from exporter.transports import open_transport
+from exporter.web.alerts import AlertApi
+from exporter.web.canaries import CanaryApi
 from exporter.web.prunes import PruneApi
+from exporter.web.route import RouteApi
 from exporter.web.server import Server
 
 if TYPE_CHECKING:
@@ -50,6 +59,10 @@ class Plan:
     """How many canary builds may run at a time."""
     multiarch: MultiarchSettings | None = None
     """The canary build over the whole farm; ``None``: there is to be none."""
+    alerting: AlertingSettings = field(default_factory=AlertingSettings)
+    """What is evaluated, and who is told."""
+    site: str = ""
+    """The address under which people reach this exporter; empty: by this machine's name."""
 
     @property
     def prunes(self) -> bool:
@@ -82,6 +95,7 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_storage(plan))
         fetcher = await stack.enter_async_context(Fetcher())
+        ledger = await _open_ledger(database)
         supervisors = [
             Supervisor(
                 NodeClient(node, open_transport(node, rng)),
@@ -90,6 +104,7 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
                 fetcher.text,
                 CLOCK,
                 rng,
+                ledger,
             )
             for node in plan.nodes
         ]
@@ -107,7 +122,41 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
                 CLOCK.now,
                 stop,
             )
-        server = Server(snapshots, page.render, PruneApi(pruning))
+        canaries = None
+        if plan.builds_canaries and database is not None:
+            from exporter.canarying import open_canaries  # noqa: PLC0415 - a slow import
+
+            canaries = await open_canaries(
+                database,
+                supervisors,
+                snapshots,
+                fetcher.text,
+                plan.canary_max_parallel,
+                plan.multiarch,
+                CanaryMetrics(own.registry, {node.name for node in plan.nodes}),
+                CLOCK.now,
+                pruning=pruning.runs_on if pruning is not None else lambda _: False,
+            )
+        alerting = await open_alerting(
+            plan.alerting,
+            snapshots,
+            own.registry,
+            database,
+            plan.site or f"http://{socket.gethostname()}:{port}",
+            CLOCK.now,
+            rng,
+        )
+        route = RouteApi(
+            snapshots, lambda: canaries.latest if canaries is not None else {}, CLOCK.now
+        )
+        server = Server(
+            snapshots,
+            page.render,
+            PruneApi(pruning),
+            route,
+            CanaryApi(canaries),
+            AlertApi(alerting.shown),
+        )
         stack.push_async_callback(server.stop)
         for url in await server.start(host, port):
             log.info("listening", url=url)
@@ -116,11 +165,18 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
                 group.create_task(supervisor.run(), name=f"supervise/{supervisor.client.spec.name}")
                 for supervisor in supervisors
             ]
-            # Pruning ends first: it needs the connections that the supervisors own.
-            await (pruning.run(stop) if pruning is not None else stop.wait())
+            tasks.append(group.create_task(ledger.run(), name="builds/ledger"))
+            group.create_task(alerting.run(stop), name="alerting")
+            # What acts ends first: it needs the connections that the supervisors own.
+            async with asyncio.TaskGroup() as acting:
+                for name, part in (("prune", pruning), ("canary", canaries)):
+                    if part is not None:
+                        acting.create_task(part.run(stop), name=name)
+                await stop.wait()
             log.info("stopping")
             for task in tasks:
                 task.cancel()
+        await ledger.write()
 
 
 @asynccontextmanager
@@ -147,6 +203,24 @@ async def _storage(plan: Plan) -> AsyncIterator[Database | None]:
         yield database
 
 
+async def _open_ledger(database: Database | None) -> Ledger:
+    """Learn which builds were counted before; where that can't be read, count from now on."""
+    if database is None:
+        return Ledger()
+    from exporter.storage.builds import BuildStore  # noqa: PLC0415 - a slow import
+
+    ledger = Ledger(BuildStore(database))
+    try:
+        await ledger.load()
+    except StorageError as error:
+        log.warning(
+            "can't read which builds were counted; they are counted from this start on",
+            error=str(error),
+        )
+        return Ledger()
+    return ledger
+
+
 async def look_once(node: NodeSpec) -> Snapshot:
     """Look at everything on a node once, on connections made for it.
 
@@ -154,7 +228,7 @@ async def look_once(node: NodeSpec) -> Snapshot:
     """
     client = NodeClient(node, open_transport(node, Random(0)))  # noqa: S311 - no secret
     snapshot = Snapshot(node)
-    first, *others = [collector for collector in COLLECTORS if collector.applies(node)]
+    first, *others = [collector for collector in (*COLLECTORS, LOOK) if collector.applies(node)]
     try:
         async with Fetcher() as fetcher:
             snapshot = apply(snapshot, await run(first, client, snapshot, CLOCK, fetcher.text))

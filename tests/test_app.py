@@ -71,13 +71,13 @@ def quick(*nodes: SimulatedNode) -> tuple[NodeSpec, ...]:
 
 
 @asynccontextmanager
-async def watching(*nodes: NodeSpec) -> AsyncIterator[Served]:
+async def watching(
+    *nodes: NodeSpec, storage: str = "sqlite:////dev/null/can-not-be-opened.db"
+) -> AsyncIterator[Served]:
     """Run the daemon over these nodes; it must end by itself when told to."""
     stop = asyncio.Event()
     with capture_logs() as logs:
-        task = asyncio.create_task(
-            serve(Plan(nodes, "sqlite:////nonexistent/never-opened.db"), "127.0.0.1", 0, stop)
-        )
+        task = asyncio.create_task(serve(Plan(nodes, storage), "127.0.0.1", 0, stop))
         try:
             async with asyncio.timeout(PATIENCE):
                 while not (urls := [e["url"] for e in logs if e["event"] == "listening"]):

@@ -15,18 +15,24 @@ from exporter.canaries import CANARY_ARGUMENT
 from exporter.demo.blueprints import ENGINE_20, Blueprint, BuilderPlan
 from exporter.demo.builder import SimulatedBuilder
 from exporter.demo.node import SimulatedNode
+from exporter.storage.builds import BuildStore
+from exporter.storage.database import open_database
 from tests.test_app import Served, quick, up, watching
 
 CANARY = {f"build-arg:{CANARY_ARGUMENT}": "1"}
 
 
-@pytest.fixture(params=["ssh", "tls", "buildkitd"])
+KINDS = ["ssh", "tls", "buildkitd"]
+
+
+@pytest.fixture
 async def node(request: pytest.FixtureRequest) -> AsyncIterator[SimulatedNode]:
-    """A node of each kind."""
-    remote = request.param == "buildkitd"
+    """A node of the kind that the test asks for, else one behind SSH."""
+    kind = getattr(request, "param", "ssh")
+    remote = kind == "buildkitd"
     blueprint = Blueprint(
         "n1",
-        way="ssh" if request.param == "ssh" else "tls",
+        way="ssh" if kind == "ssh" else "tls",
         remote=remote,
         builders=(BuilderPlan("buildkitd" if remote else "farm0", records=5),),
     )
@@ -56,6 +62,7 @@ async def sees(served: Served, builder: SimulatedBuilder, running: int, total: i
     await served.sees(named("builds_running", builder), running)
 
 
+@pytest.mark.parametrize("node", KINDS, indirect=True)
 async def test_builds_are_counted_as_they_happen(
     node: SimulatedNode, builder: SimulatedBuilder
 ) -> None:
@@ -75,6 +82,7 @@ async def test_builds_are_counted_as_they_happen(
         assert await served.value(named("build_duration_seconds_count", builder)) == 21
 
 
+@pytest.mark.parametrize("node", KINDS, indirect=True)
 @pytest.mark.parametrize("fault", [SimulatedNode.silence, SimulatedNode.refuse, SimulatedNode.hang])
 async def test_a_broken_connection_changes_nothing(
     node: SimulatedNode, builder: SimulatedBuilder, fault: Callable[[SimulatedNode], None]
@@ -122,6 +130,22 @@ async def test_builds_while_no_daemon_ran_are_counted_with_a_store(
             build(builder)
             await sees(served, builder, 0, total + 1)
         build(builder, 2)
+
+
+async def test_what_is_counted_is_written_down_soon(
+    node: SimulatedNode, builder: SimulatedBuilder, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{tmp_path}/history.db"
+    async with watching(*quick(node), storage=storage) as served, open_database(storage) as other:
+        await sees(served, builder, 0, 0)
+        build(builder, 5)
+
+        async def written() -> bool:
+            known = await BuildStore(other).load()
+            key = ("n1", builder.name)
+            return key in known and known[key][0].total == 5
+
+        await served.until(written)
 
 
 async def test_without_a_store_counting_begins_with_the_daemon(

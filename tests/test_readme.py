@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from exporter.cli.main import app
 from exporter.config.load import load
+from exporter.exposition.alerts import AlertMetrics
+from exporter.exposition.canaries import CanaryMetrics
 from exporter.exposition.families import FAMILIES
+from exporter.exposition.prunes import PruneMetrics
 from tests.support.pki import Authority
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = app.registered_commands
-PAGES = ("README.md", "docs/pruning.md")
+PAGES = ("README.md", "docs/pruning.md", "docs/canaries.md")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -55,29 +59,39 @@ def test_commands_are_all_there() -> None:
     """The table of commands names each one, and no other."""
     text = (ROOT / "README.md").read_text()
     shown = set(re.findall(r"^\| `buildfarm-exporter \[?(\w+)", text, re.MULTILINE))
-    known = [command.name or getattr(command.callback, "__name__", "") for command in COMMANDS]
-    assert shown == set(known)
+    known = {command.name or getattr(command.callback, "__name__", "") for command in COMMANDS}
+    assert shown == known | {group.name for group in app.registered_groups}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_options_are_all_there(page: str) -> None:
     """Every command line shown is one that the command takes."""
     lines = re.findall(
-        r"^    buildfarm-exporter (\w+)([^#\n]*)", (ROOT / page).read_text(), re.MULTILINE
+        r"^    buildfarm-exporter (builder \w+|\w+)([^#\n]*)",
+        (ROOT / page).read_text(),
+        re.MULTILINE,
     )
     assert lines
     for command, rest in lines:
-        said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+        argv = [*command.split(), "--help"]
+        said = CliRunner().invoke(app, argv, env={"COLUMNS": "200"}).output
         for option in re.findall(r"--[\w.-]+", rest):
             assert option in said
 
 
+def served() -> set[str]:
+    """Names of all metrics that the daemon serves."""
+    registry = CollectorRegistry()
+    PruneMetrics(registry, ())
+    CanaryMetrics(registry, ())
+    AlertMetrics(registry, ())
+    own = [metric.name for metric in registry.collect()]
+    return {family.name for family in FAMILIES} | {n + end for n in own for end in ("", "_total")}
+
+
 def test_metrics_are_all_there() -> None:
     """Every metric named is one that is served."""
-    known = {family.name for family in FAMILIES}
-    source = (ROOT / "exporter/exposition/prunes.py").read_text()
-    for name in re.findall(r'"(buildfarm_\w+)"', source):
-        known |= {name, f"{name}_total"}
+    known = served()
     for page in PAGES:
         for name in re.findall(r"`(buildfarm_\w+)", (ROOT / page).read_text()):
             assert name in known, page

@@ -9,6 +9,7 @@ import typer
 
 from exporter import __version__, app, logs
 from exporter.cli import process
+from exporter.cli.rules import checked
 from exporter.cli.setup import Settings
 from exporter.errors import StorageError
 
@@ -17,7 +18,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def run(settings: Settings, listen: str, level: str | None, log_format: str | None) -> int:
+def run(
+    settings: Settings, listen: str, site: str | None, level: str | None, log_format: str | None
+) -> int:
     """Watch the nodes of ``settings``; the exit code."""
     host, port = address(listen)
     configure_log(level or settings.log.level, log_format or settings.log.format)
@@ -40,6 +43,8 @@ def run(settings: Settings, listen: str, level: str | None, log_format: str | No
         settings.prune_max_parallel,
         settings.canary_max_parallel,
         settings.multiarch,
+        settings.alerting,
+        checked(site) if site else "",
     )
     return process.run(watch(plan, host, port))
 

@@ -10,9 +10,14 @@ from aiohttp import hdrs, web
 from jinja2 import Environment, select_autoescape
 
 from exporter import __version__
+from exporter.canaries import Step
 from exporter.snapshots import Snapshots
 from exporter.web.accept import accepts_gzip, favourites
+from exporter.web.alerts import AlertApi
+from exporter.web.canaries import CanaryApi
 from exporter.web.prunes import PruneApi
+from exporter.web.route import RouteApi
+from exporter.web.runbook_pages import Runbooks
 
 # Below this many bytes compressing on the event loop is cheaper than asking a thread to.
 _COMPRESS_HERE = 16384
@@ -27,10 +32,22 @@ Render = Callable[[str], tuple[str, bytes]]
 class Server:
     """Answers from what is known; no request waits for a node."""
 
-    def __init__(self, snapshots: Snapshots, render: Render, prunes: PruneApi) -> None:
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        render: Render,
+        prunes: PruneApi,
+        route: RouteApi,
+        canaries: CanaryApi | None = None,
+        alerts: AlertApi | None = None,
+    ) -> None:
         self._snapshots = snapshots
         self._render = render
         self._prunes = prunes
+        self._route = route
+        self._canaries = canaries or CanaryApi(None)
+        self._alerts = alerts or AlertApi(list)
+        self._runbooks = Runbooks()
         environment = Environment(autoescape=select_autoescape(default=True))
         source = files("exporter.web").joinpath("landing.html.jinja").read_text("utf-8")
         self._landing = environment.from_string(source)
@@ -47,6 +64,11 @@ class Server:
         app.router.add_get("/", self._index)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/api/v1/prunes", self._prunes.prunes)
+        app.router.add_get("/api/v1/canaries", self._canaries.canaries)
+        app.router.add_get("/api/v1/alerts", self._alerts.alerts)
+        app.router.add_get("/runbooks/{alert}", self._runbooks.page)
+        # A HEAD request does not build.
+        app.router.add_get("/api/v1/route", self._route.route, allow_head=False)
         app.router.add_get("/-/healthy", self._healthy)
         app.router.add_get("/-/ready", self._ready)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
@@ -93,6 +115,9 @@ class Server:
             version=__version__,
             snapshots=self._snapshots.all(),
             decisions=[decision for decision in self._prunes.decisions() if decision.trigger],
+            canaries=self._canaries.latest(),
+            steps=tuple(Step),
+            alerts=self._alerts.firing(),
         )
         return web.Response(
             text=html,

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -24,6 +25,7 @@ from exporter.errors import Layer, Reason
 from exporter.model import Failure, Orphans, Reachability, Worker, Workers
 from exporter.snapshots import Snapshots
 from tests.collectors.fakes import FARM0, HANG, NOW, SPEC, FakeNode, act, broken, no_fetch
+from tests.collectors.histories import FakeBuildKit
 
 pytestmark = pytest.mark.virtual_time
 
@@ -143,6 +145,35 @@ async def test_all_collectors_look_at_once_when_the_node_is_back() -> None:
         watched.scripts["reachability"] = UP
         await asyncio.sleep(16.0)
         assert watched.looks["orphans"][1:] == [watched.looks["reachability"][-1]]
+
+
+async def test_builds_are_asked_for_at_once_when_the_node_is_back() -> None:
+    node = FakeNode(spec=replace(SPEC, collect=replace(SPEC.collect, builds=True)))
+    node.controls["docker"] = kit = FakeBuildKit()
+    kit.refusal = broken(Layer.TRANSPORT, Reason.REFUSED)
+    snapshots, loop = Snapshots([node.spec]), asyncio.get_running_loop()
+    state = DOWN
+    looks: list[float] = []
+
+    async def collect(client: NodeClient, look: Look) -> Reachability:
+        del client, look
+        looks.append(loop.time())
+        return state
+
+    reachability = Collector("reachability", lambda _: 7.0, collect)
+    clock = Clock(lambda: NOW, loop.time)
+    supervisor = Supervisor(
+        node.client, [reachability], snapshots, no_fetch, clock, Random(0), Ledger()
+    )
+    task = asyncio.create_task(supervisor.run())
+    await asyncio.sleep(200.0)
+    assert not snapshots.get("n1").collectors["builds"].success
+    state, kit.refusal = UP, None
+    await asyncio.sleep(8.0)
+    assert kit.lists[-1] in looks
+    assert snapshots.get("n1").collectors["builds"].success
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_a_look_from_before_the_return_is_made_again_and_wakes_nobody() -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
 
+from exporter.canaries import CanaryKey, CanaryRecord
 from exporter.exposition.own import OwnMetrics
 from exporter.exposition.page import Page
 from exporter.model import NodeSpec, Snapshot
 from exporter.snapshots import Snapshots
+from exporter.web.alerts import AlertApi, ShownAlert
+from exporter.web.canaries import Canaries, CanaryApi
 from exporter.web.prunes import PruneApi, Pruning
+from exporter.web.route import RouteApi
 from exporter.web.server import Server
+from tests.exposition.known import NOW
 
 LOOPBACK = "127.0.0.1"
 
@@ -60,12 +65,27 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(*nodes: NodeSpec, pruning: Pruning | None = None) -> AsyncIterator[Site]:
-    """Serve what is known of these nodes; nothing at first."""
+async def serving(
+    *nodes: NodeSpec,
+    pruning: Pruning | None = None,
+    canaries: Mapping[CanaryKey, CanaryRecord] | None = None,
+    now: Callable[[], float] = lambda: NOW,
+    built: Canaries | None = None,
+    alerts: Sequence[ShownAlert] = (),
+) -> AsyncIterator[Site]:
+    """Serve what is known of these nodes; nothing at first. ``canaries``: the latest of each."""
     snapshots = Snapshots(nodes)
     page = Page(OwnMetrics("1.2.3").registry)
     snapshots.subscribe(page.update)
-    server = Server(snapshots, page.render, PruneApi(pruning))
+    route = RouteApi(snapshots, lambda: canaries or {}, now)
+    server = Server(
+        snapshots,
+        page.render,
+        PruneApi(pruning),
+        route,
+        CanaryApi(built),
+        AlertApi(lambda: alerts),
+    )
     (url,) = await server.start(LOOPBACK, 0)
     session = aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"])
     try:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from exporter.builds import BuildCounts, Builds
+from exporter.canaries import (
+    CanaryKey,
+    CanaryOutcome,
+    CanaryRecord,
+    CanaryTrigger,
+    MultiarchRecord,
+    Step,
+    StepTime,
+)
 from exporter.errors import Layer, Reason
-from exporter.model import CollectorState, Failure, NodeSpec, Reachability, SshEndpoint
-from tests.exposition.known import DOWN, UP, known, learned
+from exporter.model import CollectorState, Failure, NodeSpec, Reachability, Snapshot, SshEndpoint
+from tests.exposition.known import DOWN, NOW, UP, known, learned
 from tests.web.serving import LOOPBACK, Site, serving
 
 NODES = [NodeSpec(f"n{number}", SshEndpoint(f"n{number}.example.com")) for number in range(7)]
@@ -47,7 +57,7 @@ async def test_the_landing_page_shows_how_each_node_is() -> None:
         seen(site, NODES[1], DOWN)
         answer = await site.ask("/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    rows = [line for line in answer.text.splitlines() if line.startswith('<tr><th scope="row">')]
+    rows = [line for line in answer.text.splitlines() if line.startswith('<tr id="n')]
     assert ['class="up">up' in row for row in rows] == [True, False, False]
     assert "down: engine: permission: no right<" in rows[1]
     assert "not yet looked at" in rows[2]
@@ -82,7 +92,7 @@ async def test_nothing_that_a_node_says_becomes_markup() -> None:
         answer = await site.ask("/")
     assert "<script" not in answer.text
     assert "<img" not in answer.text
-    assert answer.text.count("&lt;script&gt;") == 2
+    assert answer.text.count("&lt;script&gt;") == 3
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
@@ -119,3 +129,77 @@ async def test_after_the_end_nobody_listens() -> None:
         port = site.port
     with socket.socket() as probe:
         assert probe.connect_ex((LOOPBACK, port)) != 0
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, ""),
+        ((Builds("a", True, 1), Builds("b", True)), "1 build running, 0 so far"),
+        (
+            (
+                Builds("a", True, 2, BuildCounts(total=9, failed=1)),
+                Builds("b", True, 1, BuildCounts(total=30)),
+                Builds("c", False),
+            ),
+            "3 builds running, 39 so far, 1 failed",
+        ),
+        ((Builds("docker", False),), "keeps no build history"),
+    ],
+)
+async def test_the_landing_page_adds_up_a_nodes_builds(
+    found: tuple[Builds, ...] | None, said: str
+) -> None:
+    async with serving(NODES[0]) as site:
+        known = learned(found) if found is not None else None
+        site.know(Snapshot(NODES[0], reachability=learned(UP), builds=known))
+        page = (await site.ask("/")).text
+    assert f"</td><td>{said}</td>" in page
+
+
+CANARY = CanaryRecord(
+    id="1",
+    node="n1",
+    builder="farm0",
+    platform="linux/arm64",
+    emulated=True,
+    trigger=CanaryTrigger.SCHEDULE,
+    outcome=CanaryOutcome.OK,
+    started_at=NOW,
+    finished_at=NOW + 3,
+    steps={Step.PULL: StepTime(0.3, cached=True), Step.CPU: StepTime(1.234)},
+)
+
+
+@dataclass
+class Built:
+    """Canaries as the page asks for them."""
+
+    latest: dict[CanaryKey, CanaryRecord]
+
+    async def recent(self, *_: object) -> list[CanaryRecord]:
+        raise AssertionError("the page waits for no database")
+
+    async def recent_multiarch(self, *_: object) -> list[MultiarchRecord]:
+        raise AssertionError("the page waits for no database")
+
+
+async def test_the_landing_page_shows_the_latest_canaries() -> None:
+    failed = replace(
+        CANARY, platform="linux/amd64", emulated=False, outcome=CanaryOutcome.FAILED, detail="a<b"
+    )
+    latest = {record.key: record for record in (CANARY, failed)}
+    async with serving(NODES[0], built=Built(latest)) as site:
+        page = (await site.ask("/")).text
+    first, second = (line for line in page.splitlines() if "farm0" in line)
+    assert "linux/amd64, native" in first
+    assert '<span class="down">failed: a&lt;b</span>' in first
+    assert "linux/arm64, emulated" in second
+    for step, said in (("pull", "cached"), ("cpu", "1.23 s"), ("disk", ""), ("export", "")):
+        assert f'data-step="{step}">{said}</td>' in second
+    assert '<span class="up">ok</span>' in second
+
+
+async def test_without_canaries_the_landing_page_has_no_table_of_them() -> None:
+    async with serving(NODES[0]) as site:
+        assert "Latest canary builds" not in (await site.ask("/")).text
