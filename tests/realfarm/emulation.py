@@ -40,7 +40,7 @@ def _alone() -> Iterator[None]:
                 return False
             return True
 
-        wait_for("another farm to be done with arm64", locked, timeout=300)
+        wait_for("another farm to be done with arm64", locked, timeout=1200)
         yield
 
 
