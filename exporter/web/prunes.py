@@ -58,4 +58,3 @@ class PruneApi:
                 "decisions": [asdict(decision) for decision in self.decisions(query.node)],
             }
         )
-
