@@ -112,10 +112,6 @@ class _Vertex:
     said: bytes = b""
     """What it wrote last."""
 
-    @property
-    def runs(self) -> bool:
-        return None in self.intervals.values()
-
 
 class Timeline:
     """What ``Status`` tells of one canary, put together.
@@ -147,17 +143,10 @@ class Timeline:
     @property
     def running(self) -> Step | None:
         """The step under way."""
-        steps = self._steps()
-        for step, vertices in steps.items():
-            if any(vertex.runs for vertex in vertices):
-                return step
-        # In between two parts of it nothing is under way.
-        pulling = Step.PULL in steps and not any(v.intervals for v in self._of(_START))
-        return Step.PULL if pulling else None
+        return next((step for step in self._steps() if self._goes_on(step)), None)
 
     def done(self) -> dict[Step, StepTime]:
         """The steps that went well so far, in their order."""
-        running = self.running
         return {
             step: StepTime(
                 seconds=_length(vertices) / _NANOSECONDS,
@@ -165,7 +154,7 @@ class Timeline:
                 cached=step is Step.PULL and any(vertex.cached for vertex in vertices),
             )
             for step, vertices in self._steps().items()
-            if step is not running and not any(vertex.error for vertex in vertices)
+            if not self._goes_on(step) and not any(vertex.error for vertex in vertices)
         }
 
     def explain(self, said: str) -> str:
@@ -181,6 +170,13 @@ class Timeline:
         """The steps that have begun."""
         found = ((step, self._of(step)) for step in Step)
         return {step: of for step, of in found if any(vertex.intervals for vertex in of)}
+
+    def _goes_on(self, step: Step) -> bool:
+        if step is Step.PULL:
+            # In between two parts of it nothing is under way, and BuildKit 0.8 does not tell the
+            # end of each; something is done with the image when it is there.
+            return not any(vertex.intervals for vertex in self._of(_START))
+        return any(None in vertex.intervals.values() for vertex in self._of(step))
 
     def _of(self, part: Step | str) -> list[_Vertex]:
         return [vertex for vertex in self._vertices.values() if vertex.part == part]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,13 @@ def test_a_base_image_that_was_there_is_told_from_one_that_was_pulled() -> None:
     cached = Told("sha256:b", "[1/4] FROM docker.io/library/busybox:1", 0.05, 0.05, cached=True)
     assert not _timeline(*PULL, START).done()[Step.PULL].cached
     assert _timeline(*PULL, cached, START).done()[Step.PULL].cached
+
+
+def test_a_part_of_the_pull_whose_end_is_not_told_hides_no_step() -> None:
+    """BuildKit 0.8 may begin a part anew without ending it."""
+    timeline = _timeline(*PULL, replace(PULL[-1].begun, started=0.21), START, CPU.begun)
+    assert timeline.running is Step.CPU
+    assert list(timeline.done()) == [Step.PULL]
 
 
 def test_a_step_that_failed_has_no_time() -> None:
