@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,18 +52,36 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(exporter: Daemon, folder: Path, interval: str) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes the exporter, and itself, until the end of the ``with``."""
+def scraping(
+    exporter: Daemon,
+    folder: Path,
+    interval: str,
+    rules: str = "",
+    alertmanagers: Sequence[str] = (),
+) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes the exporter, and itself, until the end of the ``with``.
+
+    It evaluates ``rules``, a rule file's text, and tells the ``alertmanagers``, as HOST:PORT.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     targets = {"buildfarm": exporter.port, "prometheus": port}
-    config = {
-        "global": {"scrape_interval": interval, "scrape_timeout": interval},
+    config: dict[str, Any] = {
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": interval,
+            "evaluation_interval": interval,
+        },
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{of}"]}]}
             for job, of in targets.items()
         ],
     }
+    if rules:
+        (folder / "rules.yml").write_text(rules)
+        config["rule_files"] = ["rules.yml"]
+        told = {"static_configs": [{"targets": list(alertmanagers)}]}
+        config["alerting"] = {"alertmanagers": [told]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     argv = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", "--log.level=debug"]
     argv += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]

@@ -11,16 +11,47 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
 from exporter.actions.history import History
+from exporter.collectors.build_ledger import Ledger
 from exporter.errors import StorageError
 from exporter.prunes import Outcome
+from exporter.storage.alerts import AlertStore
+from exporter.storage.builds import BuildStore
+from exporter.storage.canaries import CanaryStore
 from exporter.storage.database import open_database
 from exporter.storage.orphans import OrphanStore
 from exporter.storage.prunes import PruneStore
 from exporter.storage.tables import METADATA
 from tests.actions.facts import NOW, record
+from tests.collectors.histories import build
 from tests.realfarm.postgres import Postgres, running
 
 # What holds on SQLite holds here: the same tests, with the fixtures below.
+from tests.storage.test_alerts import (  # noqa: F401
+    test_a_batch_is_written_wholly_or_not_at_all,
+    test_a_later_phase_takes_the_place_of_an_earlier_one,
+    test_labels_may_hold_anything,
+    test_what_ended_is_forgotten,
+    test_what_is_saved_is_what_is_loaded,
+)
+from tests.storage.test_builds import (  # noqa: F401
+    test_a_builder_without_builds_is_known,
+    test_a_ledger_over_it,
+    test_builders_are_apart,
+    test_daemons_at_once_add_each_build_once,
+    test_more_than_a_statement_has_room_for,
+    test_what_is_added_is_what_is_read,
+    test_what_is_forgotten_stays_in_the_totals,
+    test_what_is_not_to_be_counted_never_is,
+    test_what_is_there_is_not_added_again,
+)
+from tests.storage.test_canaries import (  # noqa: F401
+    test_a_build_over_the_whole_farm,
+    test_a_canary_is_read_as_it_was_written,
+    test_last_runs_are_the_scheduled_ones,
+    test_latest_of_each_kind,
+    test_recent_canaries_page_by_page,
+    test_written_twice_it_is_there_once,
+)
 from tests.storage.test_processes import test_first_openings_at_once  # noqa: F401
 from tests.storage.test_prunes import (  # noqa: F401
     test_claim,
@@ -52,6 +83,24 @@ def url(server: Postgres) -> str:
 async def store(url: str) -> AsyncIterator[PruneStore]:
     async with open_database(url) as database:
         yield PruneStore(database)
+
+
+@pytest.fixture
+async def alerts(url: str) -> AsyncIterator[AlertStore]:
+    async with open_database(url) as database:
+        yield AlertStore(database)
+
+
+@pytest.fixture
+async def canaries(url: str) -> AsyncIterator[CanaryStore]:
+    async with open_database(url) as database:
+        yield CanaryStore(database)
+
+
+@pytest.fixture
+async def builds(url: str) -> AsyncIterator[BuildStore]:
+    async with open_database(url) as database:
+        yield BuildStore(database)
 
 
 async def test_tables_are_made_once_and_as_the_code_knows_them(url: str) -> None:
@@ -104,6 +153,27 @@ async def test_server_that_restarts(server: Postgres, store: PruneStore) -> None
         server.start()
     await history.refresh(NOW + 10)
     assert await store.recent(10) == [DONE]
+
+
+async def test_builds_are_counted_while_the_server_is_away(
+    server: Postgres, builds: BuildStore
+) -> None:
+    """What is counted meanwhile is written afterwards, once."""
+    key, ledger = ("n1", "farm0"), Ledger(builds)
+    await ledger.load()
+    ledger.listed(key, [])
+    assert await ledger.write()
+    server.stop()
+    try:
+        ledger.ended(key, build("a"))
+        assert not await ledger.write()
+    finally:
+        server.start()
+    ledger.ended(key, build("b"))
+    with server.hung():
+        assert not await ledger.write()
+    assert await ledger.write()
+    assert await builds.load() == {key: (ledger.counts(key), {"a", "b"})}
 
 
 async def test_server_that_hangs(server: Postgres, store: PruneStore) -> None:
