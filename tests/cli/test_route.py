@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import pytest
 
 from exporter.canaries import CanaryOutcome, CanaryRecord, CanaryTrigger
@@ -118,15 +119,23 @@ async def test_a_history_that_can_not_be_read_stops_nothing(config: str, tmp_pat
     assert "note: what canary builds said can't be read" in done.err
 
 
+async def looked_at(url: str, *nodes: str) -> None:
+    """Wait until a daemon knows all of these nodes that counts. To ask it for routes would count."""
+    names = ("builds_running", "disk_available_bytes", "builder_platform", "node_up")
+    wanted = [f'buildfarm_{name}{{node="{node}"' for name in names for node in nodes]
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{url}/metrics") as answer:
+                page = await answer.text()
+            if all(series in page for series in wanted):
+                return
+            await asyncio.sleep(0.1)
+
+
 async def test_a_daemon_sends_those_who_ask_at_once_to_different_nodes(config: str) -> None:
     async with daemon("--config", config, "--log.format=json") as running:
         url = json.loads(await running.logged("listening"))["url"]
-        async with asyncio.timeout(60):
-            while (
-                "amd64-2  native"
-                not in (await command("route", "--platform=amd64", "--url", url)).out
-            ):
-                await asyncio.sleep(0.2)  # until both were looked at
+        await looked_at(url, "amd64-1", "amd64-2")
         asks = [command("route", "-q", "--platform=amd64", "--url", url) for _ in range(4)]
         answers = await asyncio.gather(*asks)
         none = await command("route", "--platform=ppc64le", "--url", url)
