@@ -181,14 +181,14 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
 
 @asynccontextmanager
 async def _storage(plan: Plan) -> AsyncIterator[Database | None]:
-    """Open the history. Where builds are only counted, they are counted without it as well.
+    """Open the history. Who only counts builds and tells of alerts does so without it as well.
 
     :raises StorageError: when it can't be opened, and something is to be done to a node.
     """
     acts = plan.prunes or plan.builds_canaries
     async with AsyncExitStack() as stack:
         database = None
-        if acts or plan.follows_builds:
+        if acts or plan.follows_builds or plan.alerting.alertmanagers:
             from exporter.storage.database import open_database  # noqa: PLC0415 - a slow import
 
             try:
@@ -197,7 +197,7 @@ async def _storage(plan: Plan) -> AsyncIterator[Database | None]:
                 if acts:
                     raise
                 log.warning(
-                    "can't open the history; builds are counted from this start on",
+                    "can't open the history; builds and alerts are known from this start on",
                     error=str(error),
                 )
         yield database

@@ -71,6 +71,20 @@ async def test_what_is_only_remembered_is_no_news() -> None:
     assert len(silent.alerting.payload(silent.now)) == 1
 
 
+async def test_what_was_seen_to_be_so_again_is_told_at_once() -> None:
+    """Not only when the next sending is due: Alertmanager waits since before the restart."""
+    store = MemoryStore()
+    await Daemon(store).until(400, LOW)
+    again = Daemon(store, now=450.0, alertmanagers=(AlertmanagerSettings("http://there"),))
+    (manager,) = again.alerting._managers
+    offered: list[Any] = []
+    with patch.object(manager, "offer", lambda alerts, _: offered.append(len(alerts))):
+        await again.alerting.load()
+        await again.until(460, {})
+        await again.until(470, LOW)
+    assert offered == [0, 1]
+
+
 @pytest.mark.parametrize(
     "other",
     [

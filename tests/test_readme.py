@@ -20,7 +20,7 @@ from tests.support.pki import Authority
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = app.registered_commands
-PAGES = ("README.md", "docs/pruning.md", "docs/canaries.md")
+PAGES = ("README.md", "docs/pruning.md", "docs/canaries.md", "docs/alerting.md")
 
 
 def blocks(page: str, language: str) -> list[str]:

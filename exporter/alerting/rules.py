@@ -289,7 +289,7 @@ def _canaries(seconds: _Seconds, slow: float | None) -> Iterator[Rule]:
     usual = Metric("buildfarm_canary_usual_duration_seconds", _PLATFORM)
     yield Rule(
         "BuildFarmCanaryFailed",
-        _zero(Metric("buildfarm_canary_success", _PLATFORM, "min")),
+        _known(_zero(Metric("buildfarm_canary_success", _PLATFORM, "min"))),
         0,
         "warning",
         "The canary build of {platform} on {node} failed",
