@@ -120,7 +120,7 @@ async def test_a_history_that_can_not_be_read_stops_nothing(config: str, tmp_pat
 
 
 async def looked_at(url: str, *nodes: str) -> None:
-    """Wait until a daemon knows what counts of these nodes. Asking it for routes would count too."""
+    """Wait until a daemon knows what counts of these nodes; being asked for a route counts too."""
     names = ("builds_running", "disk_available_bytes", "builder_platform", "node_up")
     wanted = [f'buildfarm_{name}{{node="{node}"' for name in names for node in nodes]
     async with asyncio.timeout(60), aiohttp.ClientSession() as session:
