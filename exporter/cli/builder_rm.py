@@ -40,8 +40,8 @@ def main(settings: Settings | None, name: str | None, *, purge: bool, yes: bool)
         return 2
     there = builder or made
     if there is None:
-        known = ", ".join(store.names()) or "none"
-        typer.echo(f"there is no builder {name}; there are: {known}", err=True)
+        known = f"are: {', '.join(store.names())}" if store.names() else "is none at all"
+        typer.echo(f"there is no builder {name}; there {known}", err=True)
         return 1
     if there.driver not in (Driver.CONTAINER, Driver.REMOTE):
         text = f"builder {name} has the driver {there.driver}; remove it by docker buildx rm {name}"

@@ -12,6 +12,7 @@ from functools import partial
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from exporter import logs
 from exporter.actions.canary import CanaryProgress, run_canary
@@ -97,21 +98,27 @@ async def run(settings: Settings, wish: Wish) -> int:
         history = await _history(stack, settings.storage_url)
         snapshots = await look_at_all(wish.nodes, console)
         fetcher = await stack.enter_async_context(Fetcher())
-        with CanaryView(console) as view:
-            places = Places(settings.canary_max_parallel)
-            async with asyncio.TaskGroup() as group:
-                builds = [
-                    group.create_task(
-                        _build(snapshot, places, fetcher, history, view),
-                        name=f"canary/{snapshot.node.name}",
-                    )
-                    for snapshot in snapshots
-                ]
+        done: list[CanaryRecord] = []
+        places = Places(settings.canary_max_parallel)
+        try:
+            with CanaryView(console) as view:
+                async with asyncio.TaskGroup() as group:
+                    builds = [
+                        group.create_task(
+                            _build(snapshot, places, fetcher, history, view, done),
+                            name=f"canary/{snapshot.node.name}",
+                        )
+                        for snapshot in snapshots
+                    ]
+        except asyncio.CancelledError:
+            report(console, done)
+            raise
         records = [record for build in builds for record in build.result()]
         report(console, records)
         for snapshot, build in zip(snapshots, builds, strict=True):
             if not build.result():
-                console.print(f"{snapshot.node.name}: {nothing_to_build(snapshot)}", style="yellow")
+                head = Text(f"{snapshot.node.name}: ", "yellow")
+                terminal.print_beside(console, head, nothing_to_build(snapshot))
         outcomes = [record.outcome for record in records]
         if wish.multiarch is not None:
             whole = await _build_multiarch(wish.multiarch, console, history)
@@ -135,13 +142,15 @@ async def _build(
     fetcher: Fetcher,
     history: CanaryHistory | None,
     view: CanaryView,
+    done: list[CanaryRecord],
 ) -> list[CanaryRecord]:
-    """Build the canaries of one node."""
+    """Build the canaries of one node. Each that ended is in ``done`` at once."""
 
-    async def record(done: CanaryRecord) -> None:
-        view.ended(done.key)
+    async def record(ended: CanaryRecord) -> None:
+        done.append(ended)
+        view.ended(ended.key)
         if history is not None:
-            await history.note(done)
+            await history.note(ended)
 
     def progress(target: Target, how_far: CanaryProgress) -> None:
         view.update(target.key, how_far.step)

@@ -56,5 +56,6 @@ async def _watch(nodes: int, host: str | None, port: int, url: str) -> int:
             tuple(replace(spec, prune=_PRUNE, canary=_CANARY) for spec in farm.specs),
             farm.storage_url,
             canary_max_parallel=_CANARIES_AT_ONCE,
+            site=url,
         )
         return await watch(plan, host, port)

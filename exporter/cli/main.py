@@ -31,7 +31,7 @@ class _RunByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_RunByDefault,
-    help="Prometheus exporter and pruning daemon for Docker Buildx build farms.",
+    help="Prometheus exporter, alerting and pruning daemon for Docker Buildx build farms.",
     epilog="Without a command: run.",
     no_args_is_help=False,
     rich_markup_mode=None,
@@ -106,7 +106,7 @@ def run(
         bool, typer.Option("--or-demo", help="Where no node is found, watch a simulated farm.")
     ] = False,
 ) -> None:
-    """Watch the farm and serve Prometheus: the daemon."""
+    """Watch the farm, serve Prometheus, tell Alertmanager: the daemon."""
     settings = _settings(config)
     if or_demo and not settings.nodes:
         daemon.tell_remarks(settings)

@@ -98,7 +98,8 @@ async def by_daemon(url: str, platform: str) -> Answer:
         raise AskError(f"{url} does not answer within {_ASK_TIMEOUT:g} s") from error
     except (OSError, ValueError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        raise AskError(f"{url} can't be asked: {str(reason).strip()}") from error
+        said = getattr(reason, "strerror", None) or str(reason).strip()
+        raise AskError(f"{url} can't be asked: {said}") from error
     try:
         said = json.loads(body)
         if status == HTTPStatus.OK:

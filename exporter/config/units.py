@@ -155,7 +155,7 @@ def format_duration(seconds: float) -> str:
 def _instead(value: object) -> str:
     number = str(value)
     if not isinstance(value, bool) and re.fullmatch(r"[1-9]\d*", number, re.ASCII):
-        return f"write {number}s for {number} seconds"
+        return f"write {number}s for {number} second" + "s" * (number != "1")
     return "write 15s, 2m, 6h or 7d"
 
 

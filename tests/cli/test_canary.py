@@ -218,9 +218,11 @@ async def test_without_a_history_it_builds_as_well(
     assert done.err.startswith("the results are not kept, for the history can't be opened: ")
 
 
+@pytest.mark.parametrize("ended", [(), ("linux/s390x",)])
 async def test_ctrl_c_cancels_the_build_on_the_node(
-    node: SimulatedNode, config: str, tmp_path: Path
+    node: SimulatedNode, config: str, tmp_path: Path, ended: tuple[str, ...]
 ) -> None:
+    """It says so, and shows what had ended by then."""
     text = Path(config).read_text().replace("cpu: 1MiB", "cpu: 900GiB")
     Path(config).write_text(text)
     process = await asyncio.create_subprocess_exec(
@@ -229,6 +231,7 @@ async def test_ctrl_c_cancels_the_build_on_the_node(
         "canary",
         "-c",
         config,
+        *(f"--platform={platform}" for platform in (*ended, "linux/amd64")),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         env=environment(),
@@ -239,9 +242,13 @@ async def test_ctrl_c_cancels_the_build_on_the_node(
         process.send_signal(signal.SIGINT)
         said, _ = await process.communicate()
     assert process.returncode == 130
-    assert said == b"Ctrl-C: the builds are being cancelled on the nodes.\n"
+    first, *rest = said.decode().splitlines()
+    assert first == "Ctrl-C: the builds are being cancelled on the nodes."
+    shown = [line.split()[2] for line in rest if line.startswith("n1 ")]
+    assert shown == [platform.removeprefix("linux/") for platform in ended]
+    assert bool(rest) == bool(ended)
     assert not node.machine.builders["farm0"].jobs.running
-    assert rows(tmp_path) == []
+    assert [platform for _, platform, _, _ in rows(tmp_path)] == list(ended)
 
 
 MULTIARCH = "canary: {every: 6h, multiarch: {builder: farm, push: registry.example.com/canary}}\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import pytest
 import typer
@@ -86,3 +89,18 @@ def test_addresses(text: str, parts: tuple[str | None, int]) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         address(text)
+
+
+def test_ctrl_c_before_anything_began() -> None:
+    """In the middle of the imports: the exit code of every Ctrl-C, and no traceback."""
+    code = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path, target=None):
+        if name == "structlog":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+import exporter.cli
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
