@@ -142,7 +142,7 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
             snapshots,
             own.registry,
             database,
-            plan.site or f"http://{socket.gethostname()}:{port}",
+            plan.site or _site(host, port),
             CLOCK.now,
             rng,
         )
@@ -177,6 +177,13 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
             for task in tasks:
                 task.cancel()
         await ledger.write()
+
+
+def _site(host: str | None, port: int) -> str:
+    """Where people reach what listens there: by this machine's name if on all its addresses."""
+    if host in (None, "", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @asynccontextmanager

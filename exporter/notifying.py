@@ -219,10 +219,10 @@ class Alerting:
 
     def _tell(self, alert: Alert) -> None:
         level = "warning" if alert.phase is AlertPhase.FIRING else "info"
-        summary = self._annotations(alert).get("summary")
-        getattr(log, level)(
-            f"alert is {alert.phase}", alert=alert.name, what=summary, **dict(alert.labels)
-        )
+        # At its end the last text is what was so, not what is.
+        word = "was" if alert.phase is AlertPhase.RESOLVED else "what"
+        facts = {word: self._annotations(alert).get("summary"), **dict(alert.labels)}
+        getattr(log, level)(f"alert is {alert.phase}", alert=alert.name, **facts)
 
     async def _write(self) -> None:
         """Write down what changed. A store that can't be written must not silence alerts."""

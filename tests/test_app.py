@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.app import Plan, look_once, serve
+from exporter.app import Plan, _site, look_once, serve
 from exporter.demo.blueprints import Blueprint, BuilderPlan
 from exporter.demo.farm import DemoFarm
 from exporter.demo.node import SimulatedNode
@@ -229,3 +230,16 @@ async def test_one_look_at_a_node_with_a_failing_builder_tells_the_rest(
     assert snapshot.disk is not None
     assert snapshot.cache is not None
     assert [cache.builder for cache in snapshot.cache.value] == ["docker"]
+
+
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [
+        (None, f"http://{socket.gethostname()}:1"),
+        ("0.0.0.0", f"http://{socket.gethostname()}:1"),
+        ("127.0.0.1", "http://127.0.0.1:1"),
+        ("::1", "http://[::1]:1"),
+    ],
+)
+def test_alerts_link_to_where_it_listens(host: str | None, site: str) -> None:
+    assert _site(host, 1) == site

@@ -111,7 +111,8 @@ async def test_what_fires_is_logged_once() -> None:
         ("alert is firing", "warning"),
         ("alert is resolved", "info"),
     ]
-    assert logs[1]["what"] == "10.0% of the disk of a is free"
+    assert logs[1]["what"] == logs[2]["was"] == "10.0% of the disk of a is free"
+    assert "what" not in logs[2]
 
 
 async def test_an_alert_that_is_switched_off_is_not_evaluated() -> None:

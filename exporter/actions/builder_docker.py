@@ -12,7 +12,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 
 from exporter.actions.builder_plan import Step, with_files
-from exporter.buildkit.builders import BARE
+from exporter.buildkit.builders import BARE, CONTAINER_PREFIX
 from exporter.buildkit.node import NodeClient
 from exporter.dockercli import DockerCli, DockerCliError
 from exporter.errors import NodeError, UnsupportedError
@@ -103,6 +103,24 @@ async def _reach(docker: DockerCli, node: BuildxNode, connect: Connect) -> str |
     # Around what ssh says, docker puts much that is no help; the last line is what it is about.
     lines = finished.err.rpartition("stderr=")[2].strip().splitlines()
     return lines[-1] if lines else "docker gets no answer"
+
+
+async def buildkits(docker: DockerCli, nodes: Sequence[BuildxNode]) -> Mapping[str, Sequence[str]]:
+    """List the BuildKits of buildx on each of the nodes, by the node's name."""
+    answers = await asyncio.gather(*(_buildkits(docker, node) for node in nodes))
+    return {node.name: found for node, found in zip(nodes, answers, strict=True)}
+
+
+async def _buildkits(docker: DockerCli, node: BuildxNode) -> Sequence[str]:
+    ls = ("container", "ls", "--all", f"--filter=name={CONTAINER_PREFIX}", "--format={{.Names}}")
+    try:
+        finished = await docker.run(*_way(node), *ls, within=_REACH_TIMEOUT)
+    except DockerCliError:
+        # They are for a note only; what is then done to the node says itself why it fails.
+        return ()
+    names = finished.out.split()
+    # The Engine's filter looks for the text anywhere in the name.
+    return sorted(n.removeprefix(CONTAINER_PREFIX) for n in names if n.startswith(CONTAINER_PREFIX))
 
 
 def _way(node: BuildxNode) -> tuple[str, ...]:

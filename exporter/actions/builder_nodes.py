@@ -13,6 +13,7 @@ CONTEXT_PREFIX = "buildfarm-"
 """Of the Docker contexts made for buildx: it takes an Engine's certificates from nowhere else."""
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._-]*", re.ASCII)
+_NOT_BUILDX = (EMBEDDED.name, BARE.name)
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+", re.ASCII)
 
 
@@ -33,6 +34,11 @@ def usable_name(text: str) -> str:
     """Make a name that buildx takes, as near to this one as can be."""
     name = _NOT_IN_NAMES.sub("-", text.lower())
     return name if is_name(name) else f"node-{name}"
+
+
+def selectable(name: str) -> bool:
+    """Tell whether a node's ``builders`` can have the BuildKit of this name be its own in buildx."""
+    return name == usable_name(name) and name not in _NOT_BUILDX
 
 
 def check_name(name: str, contexts: Collection[str]) -> None:
@@ -91,10 +97,15 @@ def _mixed(specs: Sequence[NodeSpec]) -> Iterator[str]:
     engines = [spec.name for spec in specs if not spec.remote]
     if bare and engines:
         yield (
-            f"a buildx builder has one driver: {', '.join(engines)} need docker-container, "
-            f"{', '.join(bare)} (driver: remote) need remote. Make two builders: name the nodes of "
-            "one, with --name, on the command line, then those of the other"
+            f"a buildx builder has one driver: {', '.join(engines)} {_need(engines)} "
+            f"docker-container, {', '.join(bare)} (driver: remote) {_need(bare)} remote. Make two "
+            "builders: name the nodes of one, with --name, on the command line, then those of the "
+            "other"
         )
+
+
+def _need(names: Sequence[str]) -> str:
+    return "needs" if len(names) == 1 else "need"
 
 
 def _unfit_tls(spec: NodeSpec) -> Iterator[str]:
@@ -104,7 +115,7 @@ def _unfit_tls(spec: NodeSpec) -> Iterator[str]:
 
 
 def _node(spec: NodeSpec, options: Mapping[str, str]) -> BuildxNode:
-    selected = [b for b in spec.builders or () if b not in (EMBEDDED.name, BARE.name)]
+    selected = [b for b in spec.builders or () if b not in _NOT_BUILDX]
     # The BuildKit that is there already, with its cache, rather than a second one.
     name = selected[0].lower() if len(selected) == 1 else usable_name(spec.name)
     tls = _tls(spec)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.actions.builder_merge import Pair, Wish, paired, with_platforms
-from exporter.actions.builder_nodes import UnfitError
+from exporter.actions.builder_nodes import UnfitError, selectable
 from exporter.model import BuildxBuilder, BuildxNode, Driver
 
 _CONFIG = "buildkitd.toml"
@@ -86,6 +86,28 @@ def plan_single(wish: Wish, there: BuildxBuilder | None) -> Plan:
         problem = f"a builder {there.name} is there, and not one of {node.name} alone"
         raise UnfitError([f"{problem}: rename or remove it, or do without --each"])
     return plan(replace(wish, in_order=False, config=None if there else wish.config), there)
+
+
+def beside(plan: Plan, there: Mapping[str, Sequence[str]], *, made: bool) -> Plan:
+    """Remark on BuildKits beside which another one is made.
+
+    ``there``: by node, the BuildKits that it had before; ``made``: the plan is carried out anyway.
+    """
+    remarks = []
+    used = {node.name for node in plan.nodes}
+    for node in (fate.node for fate in plan.fates if fate.done in NEW):
+        names = there.get(node.name, ())
+        others = [name for name in names if selectable(name) and name not in used]
+        if node.spec is None or node.name in names or not others:
+            continue
+        one = len(others) == 1
+        remarks.append(
+            f"{node.spec.name}: {', '.join(others)} {'is' if one else 'are'} there already, "
+            f"{'' if one else 'each '}with a cache of its own; to use {'it' if one else 'one'} "
+            f"instead write {' or '.join(f'builders: [{name}]' for name in others)} for this node"
+            f"{', then builder rm (caches stay) and builder create' if made else ''}"
+        )
+    return replace(plan, remarks=(*plan.remarks, *remarks))
 
 
 def _steps(wish: Wish, nodes: Sequence[BuildxNode], there: BuildxBuilder | None) -> Iterator[Step]:

@@ -129,7 +129,7 @@ class Calendar:
         self._scheduler.add_job(
             _call, when, args=[due], id=name, next_run_time=datetime.fromtimestamp(first, UTC)
         )
-        log.info("scheduled", of=name, seconds_until_first=round(first - now))
+        log.info("canary scheduled", of=name, seconds_until_first=round(first - now))
 
     def start(self) -> None:
         """Begin to call, in the running event loop."""

@@ -89,8 +89,9 @@ def create(
     """Make the builder, or extend it, and boot it. Needs docker with buildx.
 
     Of all nodes of the configuration, or of those that are named. A BuildKit that is there is taken
-    over with its cache. What is as it should be is left alone. Where a node can't be reached,
-    nothing is changed.
+    over, with its cache, where the node's 'builders' name it; else a new one is made beside it, and
+    a note says so. What is as it should be is left alone. Where a node can't be reached, nothing is
+    changed.
     """
     from exporter.cli import builder_create  # noqa: PLC0415 - needed by no other command
 

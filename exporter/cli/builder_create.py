@@ -19,6 +19,7 @@ from exporter.actions.builder_contexts import context_steps
 from exporter.actions.builder_docker import (
     StepError,
     boot,
+    buildkits,
     carry_out,
     command,
     hint,
@@ -31,7 +32,7 @@ from exporter.actions.builder_nodes import (
     check_name,
     single_name,
 )
-from exporter.actions.builder_plan import NEW, Plan, Step, plan, plan_single
+from exporter.actions.builder_plan import NEW, Plan, Step, beside, plan, plan_single
 from exporter.cli import process, terminal
 from exporter.cli.builder_report import called, remark, report, stopped
 from exporter.cli.look import look_at_all
@@ -42,7 +43,7 @@ from exporter.config.buildx import Store, StoreError
 from exporter.config.discover import home_directory
 from exporter.dockercli import DockerCli, DockerCliError
 from exporter.errors import StorageError
-from exporter.model import BuildxNode, NodeSpec, Snapshot
+from exporter.model import BuildxNode, Driver, NodeSpec, Snapshot
 from exporter.routing import order
 from exporter.routing.ranking import LeftOut
 from exporter.words import count
@@ -155,13 +156,17 @@ class _Create:
             main = plan(wish, self.store.group(wish.name), self.config)
         singles = self._singles(wish, main) if self.asked.each else []
         steps = self._steps(main, singles)
-        if self.asked.dry_run:
+        dry = self.asked.dry_run
+        if steps and not dry and not await self._reachable(docker, main):
+            return 1
+        new = [fate.node for fate in main.fates if fate.done in NEW]
+        if self.wish.driver is Driver.CONTAINER:
+            main = beside(main, await buildkits(docker, new), made=not dry)
+        if dry:
             remark(main)
             for step in steps:
                 out.print(Text(command(step)), soft_wrap=True)
             return 0
-        if steps and not await self._reachable(docker, main):
-            return 1
         try:
             await carry_out(docker, steps)
         except StepError as error:

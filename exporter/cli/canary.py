@@ -42,6 +42,7 @@ from exporter.storage.canaries import CanaryStore
 from exporter.storage.database import open_database
 
 _BAD = (CanaryOutcome.FAILED, CanaryOutcome.TIMEOUT, CanaryOutcome.MISSING)
+_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "Told to stop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +190,23 @@ async def _build_multiarch(
 
 @contextmanager
 def _interruptible(console: Console) -> Iterator[None]:
-    """Let Ctrl-C end the builds on the nodes; a second one leaves at once."""
+    """Let Ctrl-C and SIGTERM end the builds on the nodes; a second one leaves at once."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
 
-    def on_signal() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        console.print("Ctrl-C: the builds are being cancelled on the nodes.")
+    def on_signal(said: str) -> None:
+        leave()
+        console.print(f"{said}: the builds are being cancelled on the nodes.")
         task.cancel()
 
-    loop.add_signal_handler(signal.SIGINT, on_signal)
+    def leave() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number, said in _SIGNALS.items():
+        loop.add_signal_handler(number, on_signal, said)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        leave()

@@ -23,6 +23,10 @@ class Runbooks:
     def __init__(self) -> None:
         self._pages = runbooks()
 
+    async def index(self, _: web.Request) -> web.Response:
+        """The names of all alerts."""
+        return web.Response(text="\n".join(sorted(self._pages)) + "\n")
+
     async def page(self, request: web.Request) -> web.Response:
         """The page of one alert."""
         text = self._pages.get(request.match_info["alert"])

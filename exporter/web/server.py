@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from importlib.resources import files
 
 from aiohttp import hdrs, web
@@ -66,6 +67,7 @@ class Server:
         app.router.add_get("/api/v1/prunes", self._prunes.prunes)
         app.router.add_get("/api/v1/canaries", self._canaries.canaries)
         app.router.add_get("/api/v1/alerts", self._alerts.alerts)
+        app.router.add_get("/runbooks", self._runbooks.index)
         app.router.add_get("/runbooks/{alert}", self._runbooks.page)
         # A HEAD request does not build.
         app.router.add_get("/api/v1/route", self._route.route, allow_head=False)
@@ -117,6 +119,7 @@ class Server:
             decisions=[decision for decision in self._prunes.decisions() if decision.trigger],
             canaries=self._canaries.latest(),
             steps=tuple(Step),
+            when=_when,
             alerts=self._alerts.firing(),
         )
         return web.Response(
@@ -127,6 +130,10 @@ class Server:
                 "X-Content-Type-Options": "nosniff",
             },
         )
+
+
+def _when(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%d %b %H:%M} UTC"
 
 
 def _url(address: tuple[str, int] | tuple[str, int, int, int]) -> str:

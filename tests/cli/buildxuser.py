@@ -17,6 +17,8 @@ case "$*" in
     "buildx version") test -e no-buildx && exit 1; echo docker/buildx v0.36.1 1d2e; exit;;
     *" version --format="*) echo "$*" >>asked; grep -q -e "$2" down 2>/dev/null || exit 0
         echo "error during connect: stderr=ssh: noise\nssh: connect to host: No route" >&2; exit 1;;
+    *" container ls "*) grep -q -e "$2" down 2>/dev/null && exit 1
+        sed -n "s#^$2 #buildx_buildkit_#p" there 2>/dev/null; exit 0;;
 esac
 echo "docker $*" >>done
 grep -q -e "^$3 $4" fails 2>/dev/null && {{ echo "ERROR: not today" >&2; exit 1; }}

@@ -27,7 +27,7 @@ async def test_create(user: User) -> None:
 
 
 async def test_dry_run(user: User) -> None:
-    """The exact commands, and nothing else, on stdout; nobody is asked, nothing done."""
+    """The exact commands, and nothing else, on stdout; nothing is done."""
     done = await user.run("create", "--dry-run", "--each", "--driver-opt", "env.X=a, b")
     option = "'--driver-opt=\"env.X=a, b\"'"
     single = "docker buildx create --name farm-{} --driver docker-container --node"
@@ -39,6 +39,41 @@ async def test_dry_run(user: User) -> None:
     ]
     assert (done.code, done.err) == (0, "")
     assert user.asked() == user.asked("asked") == []
+
+
+HAS_FARM0 = "note: a: farm0 is there already, with a cache of its own; to use it instead write "
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ("ssh://me@a farm0\n", HAS_FARM0 + "builders: [farm0] for this node"),
+        (
+            "ssh://me@a farm0\nssh://me@a old\n",
+            "note: a: farm0, old are there already, each with a cache of its own; to use one "
+            "instead write builders: [farm0] or builders: [old] for this node",
+        ),
+        ("ssh://me@a farm0\nssh://me@a a\nssh://me@b:2222 farm0\nssh://me@b:2222 farm1\n", ""),
+        ("ssh://me@a farm1\nssh://me@a docker\nssh://me@a Farm0\n", ""),
+    ],
+    ids=["one", "two", "none new is made", "none that 'builders' can select"],
+)
+async def test_a_new_buildkit_beside_another(user: User, there: str, told: str) -> None:
+    """Is no error; the one that could be used instead is told of, also when all is done."""
+    user.tell("there", there)
+    dry = await user.run("create", "--dry-run")
+    assert (dry.code, dry.err) == (0, f"{told}\n" if told else "")
+    done = await user.run("create")
+    after = f"{told}, then builder rm (caches stay) and builder create\n" if told else ""
+    assert (done.code, done.err) == (0, f"{after}#1 booting\n")
+
+
+async def test_a_node_that_can_not_be_looked_at(user: User) -> None:
+    """Gives no note; the others do."""
+    user.tell("there", "ssh://me@a farm0\nssh://me@b:2222 farm0\n")
+    user.tell("down", "ssh://me@b:2222")
+    done = await user.run("create", "--dry-run")
+    assert (done.code, done.err) == (0, f"{HAS_FARM0}builders: [farm0] for this node\n")
 
 
 async def test_nothing_to_change(user: User) -> None:

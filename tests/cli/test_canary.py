@@ -218,11 +218,23 @@ async def test_without_a_history_it_builds_as_well(
     assert done.err.startswith("the results are not kept, for the history can't be opened: ")
 
 
-@pytest.mark.parametrize("ended", [(), ("linux/s390x",)])
+@pytest.mark.parametrize(
+    ("number", "word", "ended"),
+    [
+        (signal.SIGINT, "Ctrl-C", ()),
+        (signal.SIGINT, "Ctrl-C", ("linux/s390x",)),
+        (signal.SIGTERM, "Told to stop", ()),
+    ],
+)
 async def test_ctrl_c_cancels_the_build_on_the_node(
-    node: SimulatedNode, config: str, tmp_path: Path, ended: tuple[str, ...]
+    node: SimulatedNode,
+    config: str,
+    tmp_path: Path,
+    number: signal.Signals,
+    word: str,
+    ended: tuple[str, ...],
 ) -> None:
-    """It says so, and shows what had ended by then."""
+    """It says so, and shows what had ended by then. CI systems send SIGTERM."""
     text = Path(config).read_text().replace("cpu: 1MiB", "cpu: 900GiB")
     Path(config).write_text(text)
     process = await asyncio.create_subprocess_exec(
@@ -239,11 +251,11 @@ async def test_ctrl_c_cancels_the_build_on_the_node(
     async with asyncio.timeout(PATIENCE):
         while not node.machine.builders["farm0"].jobs.running:
             await asyncio.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said, _ = await process.communicate()
     assert process.returncode == 130
     first, *rest = said.decode().splitlines()
-    assert first == "Ctrl-C: the builds are being cancelled on the nodes."
+    assert first == f"{word}: the builds are being cancelled on the nodes."
     shown = [line.split()[2] for line in rest if line.startswith("n1 ")]
     assert shown == [platform.removeprefix("linux/") for platform in ended]
     assert bool(rest) == bool(ended)

@@ -150,6 +150,23 @@ def test_a_buildkit_that_is_there_is_taken_over(farm: Farm, user: BuildxUser) ->
     assert "taken" in user.docker("buildx", "du", "--builder", "ours", "--verbose")
 
 
+def test_a_buildkit_that_is_there_and_not_selected(farm: Farm, user: BuildxUser) -> None:
+    """Is told of, before and after another one is made beside it; what the note says works."""
+    told = "note: new: farm0 is there already, with a cache of its own; to use it instead write "
+    user.configure("new")
+    dry = user.builder("create", "--name", "ours", "--dry-run")
+    assert (dry.returncode, user.left()) == (0, {})
+    assert told + "builders: [farm0] for this node\n" in dry.stderr
+    assert told in user.create().stderr
+    assert "is there already" not in user.create().stderr
+
+    user.configure({**farm["new"].config(), "builders": ["farm0"]})
+    assert user.builder("rm", "ours").returncode == 0
+    containers = farm["new"].truth.containers()
+    assert "is there already" not in user.create().stderr
+    assert farm["new"].truth.containers() == containers
+
+
 def test_a_bare_buildkitd(farm: Farm, user: BuildxUser) -> None:
     """The same as by hand, with TLS; twice nothing changes."""
     user.configure("kitd", kitd=[AMD])
@@ -177,7 +194,7 @@ def test_nodes_of_two_drivers(user: BuildxUser) -> None:
     user.configure("new", "kitd")
     done = user.builder("create", "--name", "ours")
     assert done.returncode == 2
-    assert "new need docker-container, kitd (driver: remote) need remote" in done.stderr
+    assert "new needs docker-container, kitd (driver: remote) needs remote" in done.stderr
     assert (user.stored("ours"), user.left()) == (None, {})
 
 

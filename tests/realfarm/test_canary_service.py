@@ -157,7 +157,8 @@ def test_a_missed_run_is_made_up_once(farm: Farm, tmp_path: Path, history: Path)
 
     def scheduled(exporter: Daemon) -> bool:
         lines = [json.loads(line) for line in exporter.log.read_text().splitlines()]
-        seen[:] = [line["seconds_until_first"] for line in lines if line["event"] == "scheduled"]
+        told = [line for line in lines if line["event"] == "canary scheduled"]
+        seen[:] = [line["seconds_until_first"] for line in told]
         assert len(since(exporter, start)) == 1
         return bool(seen)
 

@@ -104,3 +104,9 @@ async def test_who_asks_for_an_unknown_page_is_told_which_there_are() -> None:
         said = (await site.ask("/runbooks/BuildFarmNothing")).text
     assert said.startswith("No such alert. There are:\n")
     assert set(said.split()) >= set(ALERTS)
+
+
+async def test_the_runbooks_are_listed() -> None:
+    async with serving(NODE) as site:
+        answer = await site.ask("/runbooks")
+    assert (answer.status, answer.text.split()) == (200, sorted(ALERTS))
