@@ -17,6 +17,8 @@ _NAMED = {
     "@annually": "0 0 1 1 *",
 }
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_LONGEST = [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+"""How many days a month has at the most."""
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("minute", 0, 59, []),
@@ -40,6 +42,11 @@ class Cron:
     """Sunday is 0."""
     either_day: bool
     """One of the two kinds of day is enough: so it is when neither field begins with ``*``."""
+
+    @property
+    def never(self) -> bool:
+        """Whether no month that it names has a day that it names."""
+        return not self.either_day and min(self.days) > max(_LONGEST[m] for m in self.months)
 
     @property
     def least_gap(self) -> int:

@@ -85,3 +85,18 @@ def test_what_is_no_schedule(text: str, said: str) -> None:
 def test_the_least_gap(text: str, seconds: int) -> None:
     """An hour at the most: which hours follow each other is not looked at."""
     assert parse(text).least_gap == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "never"),
+    [
+        ("0 0 30 2 *", True),
+        ("0 0 31 4,6,sep,11 *", True),
+        ("0 0 30 2 */2", True),
+        ("0 0 29 2 *", False),
+        ("0 0 30,31 2,4 *", False),
+        ("0 0 30 2 1", False),  # each Monday in February
+    ],
+)
+def test_a_day_that_never_comes(text: str, never: bool) -> None:
+    assert parse(text).never == never

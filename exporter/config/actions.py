@@ -7,10 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.fields import (
+    BuilderName,
     Bytes,
     Cron,
     Duration,
     GraceTime,
+    Image,
     Interval,
     Keep,
     Limit,
@@ -20,6 +22,7 @@ from exporter.config.fields import (
     Timeout,
     tell,
 )
+from exporter.config.images import image_in_full
 from exporter.config.units import Size
 
 _MEBIBYTE = 1024**2
@@ -168,23 +171,24 @@ class Workload(Section):
 class Multiarch(Section):
     """One real ``docker buildx build`` over all nodes of a builder."""
 
-    builder: Text = Field(description="The buildx builder, as in `docker buildx ls`.")
-    push: Text = Field(
+    builder: BuilderName = Field(description="The buildx builder, as in `docker buildx ls`.")
+    push: Image = Field(
         description="The image reference to push to.",
         examples=["registry.example.com/canary:latest"],
     )
-    cache: Text | None = Field(
+    cache: Image | None = Field(
         default=None,
         description="The image reference that the registry cache is kept at.",
         examples=["registry.example.com/canary:buildcache"],
     )
 
-    @field_validator("push", "cache")
+    @field_validator("cache")
     @classmethod
-    def _reference(cls, value: str | None) -> str | None:
-        if value is not None and ("://" in value or any(char.isspace() for char in value)):
-            raise ValueError("must be an image reference, as registry.example.com/canary:latest")
-        return value
+    def _beside_the_image(cls, cache: str | None, info: ValidationInfo) -> str | None:
+        push = info.data.get("push")
+        if cache and push and image_in_full(cache) == image_in_full(push):
+            raise ValueError("is the same as push: it would overwrite the image; give another tag")
+        return cache
 
 
 class CanaryOverride(Section):
@@ -198,7 +202,7 @@ class CanaryOverride(Section):
         validate_default=True,
         description="How often to build. Default, without a schedule either: 6h.",
     )
-    base_image: Text = Field(
+    base_image: Image = Field(
         default="docker.io/library/busybox:stable",
         description="The image that canary builds start from; pulled anonymously.",
     )

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, create_model, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from exporter import alerts
 from exporter.config.fields import (
@@ -19,6 +27,7 @@ from exporter.config.fields import (
     Section,
     ShareOf,
     Text,
+    tell,
 )
 from exporter.config.sections import Tls, TlsSettings
 
@@ -61,6 +70,21 @@ class Alertmanager(Section):
     )
     basic_auth: BasicAuth | None = Field(default=None, description="A user name and a password.")
     timeout: Duration = Field(default=10.0, description="How long sending may take.")
+
+    @field_validator("url")
+    @classmethod
+    def _no_path_of_the_api(cls, url: str) -> str:
+        if found := re.search(r"/api/v[12](/alerts)?/*$", url):
+            path = found[0].rstrip("/")
+            raise ValueError(f"leave the path {path} out; /api/v2/alerts is added by itself")
+        return url
+
+    @field_validator("basic_auth")
+    @classmethod
+    def _one_kind(cls, auth: BasicAuth | None, info: ValidationInfo) -> BasicAuth | None:
+        if auth is not None and info.data.get("bearer_token") is not None:
+            raise ValueError("give either a bearer token or 'basic_auth'")
+        return auth
 
     @field_validator("tls")
     @classmethod
@@ -160,6 +184,20 @@ class AlertingSettings(Section):
         default_factory=Alerts, description="Changes to the alerts that come with the exporter."
     )
 
+    @field_validator("alertmanagers")
+    @classmethod
+    def _each_once(cls, managers: tuple[Alertmanager, ...]) -> tuple[Alertmanager, ...]:
+        known: dict[str, int] = {}
+        firsts = [known.setdefault(_same(each.url), i) for i, each in enumerate(managers)]
+        tell(
+            [
+                ((i, "url"), f"alertmanagers[{first}] has the same address")
+                for i, first in enumerate(firsts)
+                if first != i
+            ]
+        )
+        return managers
+
     @property
     def rules(self) -> dict[str, AlertRule]:
         """The changes, by the alert's name. An alert that nothing changes is not in it."""
@@ -191,6 +229,12 @@ def _change(rule: AlertRule) -> alerts.Change:
         share=share,
         seconds=seconds,
     )
+
+
+def _same(url: str) -> str:
+    """What two spellings of one address have in common."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
 
 
 def _alertmanager(settings: Alertmanager) -> alerts.AlertmanagerSettings:

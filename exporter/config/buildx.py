@@ -29,9 +29,9 @@ from exporter.config.endpoints import parse_address
 from exporter.model import BuildxBuilder, BuildxNode, NodeSpec, TlsFiles
 from exporter.platforms import normalise_platform
 
-__all__ = ["Found", "Store", "StoreError", "node_of_context", "same_endpoint_once"]
+__all__ = ["BUILDER_NAME", "Found", "Store", "StoreError", "node_of_context", "same_endpoint_once"]
 
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._+-]*", re.ASCII)
+BUILDER_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9._+-]*", re.ASCII)
 _ENGINE_DRIVERS = ("", "docker", "docker-container")
 # Of the remote driver: reached through another program, which this exporter does not start.
 _INDIRECT = ("docker-container://", "kube-pod://", "podman-container://", "npipe://")
@@ -167,7 +167,10 @@ class Store:
         )
 
     def _known(self, name: str) -> bool:
-        return bool(_NAME.fullmatch(name)) and (self._root / "instances" / name.lower()).is_file()
+        return (
+            bool(BUILDER_NAME.fullmatch(name))
+            and (self._root / "instances" / name.lower()).is_file()
+        )
 
     def _node(self, entry: Any, driver: str, what: str) -> tuple[NodeSpec, str | None]:
         endpoint, name = _text(entry, "Endpoint"), _text(entry, "Name")

@@ -21,6 +21,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from exporter.config import files
+from exporter.config.buildx import BUILDER_NAME
+from exporter.config.images import PATTERN as IMAGE_PATTERN
+from exporter.config.images import check_image
 from exporter.config.units import (
     BYTES_PATTERN,
     DURATION_PATTERN,
@@ -52,7 +55,7 @@ class Section(BaseModel):
     )
 
 
-def tell(wrong: Sequence[tuple[tuple[str, ...], str]]) -> None:
+def tell(wrong: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
     """Raise what is wrong with several values below the one that is being validated."""
     if wrong:
         raise ValidationError.from_exception_data(
@@ -200,13 +203,36 @@ def _urls(*schemes: str, userinfo: bool = False) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _builder(name: str) -> str:
+    if not BUILDER_NAME.fullmatch(name):
+        raise ValueError("no builder's name; write it as `docker buildx ls` shows it, without *")
+    return name
+
+
 def _cron(value: str) -> str:
-    parse_cron(value)
+    if parse_cron(value).never:
+        raise ValueError(f"'{value}' never comes: no month that it names has such a day")
     return value
 
 
 Text = Annotated[str, BeforeValidator(_text)]
 """Text that is not empty."""
+
+BuilderName = Annotated[
+    str,
+    BeforeValidator(_text),
+    AfterValidator(_builder),
+    _text_schema(BUILDER_NAME.pattern, "farm"),
+]
+"""The name of a builder in the buildx store."""
+
+Image = Annotated[
+    str,
+    BeforeValidator(_text),
+    AfterValidator(check_image),
+    _text_schema(IMAGE_PATTERN, "busybox:stable"),
+]
+"""The reference of an image."""
 
 HttpUrl = Annotated[
     str, _urls("http", "https"), WithJsonSchema({"type": "string", "pattern": "^(https?://|.*\\$)"})

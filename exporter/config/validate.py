@@ -83,6 +83,8 @@ def _message(model: type[Section], at: Loc, value: Any, finding: Mapping[str, An
     if kind in _MAPPINGS:
         if last == "tls":
             return "must be {ca: …, cert: …, key: …}, or false for plain TCP"
+        if str(finding["loc"][-1]) == "~on":
+            return "must be a mapping of what to change, or false"
         hint = "; to switch it off, leave it out" if value is False else ""
         return f"must be a mapping (key: value){hint}"
     if kind in _LISTS:

@@ -36,6 +36,7 @@ def test_it_is_a_schema() -> None:
         "nodes: [{endpoint: 'tcp://a', tls: false, prune: {when: {cache_above: 1 GB}}}]",
         "canary: {workload: {cpu: 0, disk: 1.5GiB}}",
         "prune: {keep_storage: '${KEEP}', when: {full_within: '${WHEN}'}}",
+        "canary: {base_image: '${HUB}/a', multiarch: {builder: '${B}', push: 'a:5/b'}}",
         "storage: {url: '${DATABASE}'}",
     ],
 )
@@ -57,6 +58,8 @@ def test_good_files_pass(validator: Draft202012Validator, text: str) -> None:
         ),
         ("collect: {disk: 30}", "$.collect.disk"),
         ("collect: {disk: '30'}", "$.collect.disk"),
+        ("canary: {base_image: 'docker://busybox'}", "$.canary.base_image"),
+        ("canary: {multiarch: {builder: 'farm*', push: a}}", "$.canary.multiarch.builder"),
         ("alerting: {alerts: {BuildFarmDisk: {}}}", "$.alerting.alerts"),
         ("alerting: {alerts: {BuildFarmDiskLow: {within: 1h}}}", "$.alerting.alerts.BuildFarmDisk"),
         ("storage: {url: 'mysql://x'}", "$.storage.url"),
