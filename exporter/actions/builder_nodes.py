@@ -37,7 +37,7 @@ def usable_name(text: str) -> str:
 
 
 def selectable(name: str) -> bool:
-    """Tell whether a node's ``builders`` can have the BuildKit of this name be its own in buildx."""
+    """Tell whether a node's ``builders`` can select the BuildKit of this name for buildx."""
     return name == usable_name(name) and name not in _NOT_BUILDX
 
 

@@ -85,10 +85,12 @@ class Removed:
     """Bytes in it; ``None`` where the Engine did not say in time."""
 
 
-async def remove(client: NodeClient, name: str, *, purge: bool, orphan: bool = False) -> Removed:
+async def remove(
+    client: NodeClient, name: str, *, purge: bool, orphan: bool = False
+) -> Removed | None:
     """Remove a BuildKit's container from a node, and with ``purge`` its cache.
 
-    ``orphan``: a container that is there is somebody's, and stays, and its cache too.
+    ``orphan``: a container that is there is somebody's, and stays, and its cache too: ``None``.
 
     :raises NodeError: when that can't be done.
     :raises TimeoutError: the same.
@@ -99,7 +101,7 @@ async def remove(client: NodeClient, name: str, *, purge: bool, orphan: bool = F
         wanted = f"{CONTAINER_PREFIX}{name}"
         containers = [row for row in await engine.containers(wanted) if row.name == wanted]
         if containers and orphan:
-            return Removed(container=False, volume=None, size=None)
+            return None
         volume = state_volume(name) if await engine.volume_exists(state_volume(name)) else None
         size = await _size(client, volume) if volume else None
         for row in containers:

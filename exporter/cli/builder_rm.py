@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from exporter import logs
 from exporter.actions.builder_docker import StepError, carry_out
 from exporter.actions.builder_nodes import UnfitError, buildx_nodes
 from exporter.actions.builder_removal import Removal, Removed, removal, remove, steps
+from exporter.buildkit.builders import state_volume
 from exporter.cli import process, terminal
 from exporter.cli.builder_create import builder_name, open_store
 from exporter.cli.nodes import connected
@@ -33,7 +35,6 @@ def main(settings: Settings | None, name: str | None, *, purge: bool, yes: bool)
         store = open_store()
         builder = store.group(name)
         others = [store.group(other) for other in store.names() if other != name.lower()]
-        # Buildx may have forgotten it, or never have known: what it has left is known all the same.
         made = _would_be(settings, name) if builder is None and purge else None
     except (ValueError, StoreError, UnfitError) as error:
         typer.echo(str(error), err=True)
@@ -53,14 +54,12 @@ def main(settings: Settings | None, name: str | None, *, purge: bool, yes: bool)
         purge=purge,
         forgotten=builder is None,
     )
-    if purge and work.visited and not yes:
-        what = f"the build caches of {', '.join(node.name for node in work.visited)}"
-        if not sys.stdin.isatty():
-            typer.echo(f"--purge would remove {what}; say --yes as well", err=True)
-            return 2
-        typer.confirm(f"Remove {what}?", abort=True)
     logs.configure("warning", "auto")
     try:
+        if not work.forgotten:
+            process.run(_check_buildx())
+        if purge and work.visited and not yes and not _agreed(work.visited):
+            return 2
         return process.run(work.run())
     except DockerCliError as error:
         typer.echo(str(error), err=True)
@@ -68,9 +67,39 @@ def main(settings: Settings | None, name: str | None, *, purge: bool, yes: bool)
 
 
 def _would_be(settings: Settings | None, name: str) -> BuildxBuilder | None:
-    """Say what ``create`` would make; ``None`` where that has nothing on the nodes."""
-    specs = [spec for spec in settings.nodes if not spec.remote] if settings else []
+    """Say what a builder that buildx has forgotten, or never knew, may have left on the nodes.
+
+    ``None`` where that is not known: only one name is that of the configuration's own builder. Any
+    other is a mistake, or of a builder that may have had other nodes.
+    """
+    if settings is None or not _is_configured(settings, name):
+        return None
+    specs = [spec for spec in settings.nodes if not spec.remote]
     return BuildxBuilder(name, *buildx_nodes(specs, {})) if specs else None
+
+
+def _is_configured(settings: Settings, name: str) -> bool:
+    """Tell whether it is the builder that is meant where none is named."""
+    try:
+        return builder_name(settings, None).lower() == name.lower()
+    except ValueError:  # the configuration names several
+        return False
+
+
+async def _check_buildx() -> int:
+    await DockerCli().buildx_version()
+    return 0
+
+
+def _agreed(nodes: Sequence[BuildxNode]) -> bool:
+    """Say which volumes would go, and ask; false where there is nobody to ask."""
+    typer.echo("--purge removes these volumes, and the build caches in them:", err=True)
+    for node in nodes:
+        typer.echo(f"  {state_volume(node.name)} at {node.endpoint}", err=True)
+    if not sys.stdin.isatty():
+        typer.echo("Nothing was removed; say --yes as well", err=True)
+        return False
+    return typer.confirm("Remove them?", abort=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +121,10 @@ class _Remove:
     async def run(self) -> int:
         """Remove it; the exit code."""
         out, docker, name = terminal.console(), DockerCli(), self.meant.builder.name
-        if not self.forgotten:
-            await docker.buildx_version()
         for kept, other in self.meant.shared.items():
             print_beside(out, Text(f"{kept}  "), f"stays: builder {other} has it, too")
-        results = await asyncio.gather(*(self._remove(node) for node in self.visited))
-        failed = set()
-        for node, result in zip(self.visited, results, strict=True):
-            if isinstance(result, str):
-                failed.add(node.name)
-                print_beside(out, Text(f"{node.name}  ", "red"), f"not removed: {result}")
-            else:
-                print_beside(out, Text(f"{node.name}  ", "green"), self._told(result))
+        gone = await asyncio.gather(*(self._remove(node, out) for node in self.visited))
+        failed = {node.name for node, ok in zip(self.visited, gone, strict=True) if not ok}
         done = {node.name for node in self.meant.builder.nodes} - failed
         if not self.forgotten:
             try:
@@ -118,26 +139,34 @@ class _Remove:
         out.print(f"Builder {name} is gone.")
         return 0
 
-    async def _remove(self, node: BuildxNode) -> Removed | str:
-        """Remove a node's BuildKit, or say why that can't be done."""
+    async def _remove(self, node: BuildxNode, out: Console) -> bool:
+        """Remove a node's BuildKit, and say what went, or why it can't be done."""
         spec = next((spec for spec in self.specs if _same_way(spec, node.spec)), node.spec)
-        if spec is None:
-            return f"{node.endpoint} can't be reached by this exporter"
-        try:
-            async with connected(spec) as client:
-                return await remove(client, node.name, purge=self.purge, orphan=self.forgotten)
-        except NodeError as error:
-            return str(error)
-        except TimeoutError:
-            return "no answer in time"
+        why = f"{node.endpoint} can't be reached by this exporter"
+        if spec is not None:
+            try:
+                async with connected(spec) as client:
+                    removed = await remove(
+                        client, node.name, purge=self.purge, orphan=self.forgotten
+                    )
+                print_beside(out, Text(f"{node.name}  ", "green"), self._told(removed))
+                return True
+            except NodeError as error:
+                why = str(error)
+            except TimeoutError:
+                why = "no answer in time"
+        print_beside(out, Text(f"{node.name}  ", "red"), f"not removed: {why}")
+        return False
 
-    def _told(self, removed: Removed) -> str:
+    def _told(self, removed: Removed | None) -> str:
+        if removed is None:
+            return "stays: its container is there, and somebody's"
         gone = "container removed" if removed.container else "its container was gone"
         if removed.volume is None:
             return f"{gone}; no cache was there"
         cache = "its cache" if removed.size is None else f"its cache of {size(removed.size)}"
         if self.purge:
-            return f"{gone}; {cache} removed"
+            return f"{gone}; {cache} removed, with the volume {removed.volume}"
         return f"{gone}; {cache} stays, in the volume {removed.volume}"
 
 

@@ -56,7 +56,7 @@ def test_driver() -> None:
     [
         (
             [spec("a"), spec("b"), over_tls("kit", remote=True)],
-            r"one driver: a, b need docker-container, kit \(driver: remote\) needs remote. Make two",
+            r"one driver: a, b need docker-container, kit \(driver: remote\) needs remote. Make",
         ),
         ([over_tls("a", TlsFiles())], r"^a: docker does TLS only with an authority.*set tls.ca$"),
         ([over_tls("a", TlsFiles(None, Path("c"), Path("k")), remote=True)], "set tls.ca"),

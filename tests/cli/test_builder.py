@@ -50,8 +50,10 @@ HAS_FARM0 = "note: a: farm0 is there already, with a cache of its own; to use it
         ("ssh://me@a farm0\n", HAS_FARM0 + "builders: [farm0] for this node"),
         (
             "ssh://me@a farm0\nssh://me@a old\n",
-            "note: a: farm0, old are there already, each with a cache of its own; to use one "
-            "instead write builders: [farm0] or builders: [old] for this node",
+            HAS_FARM0.replace("farm0 is", "farm0, old are")
+            .replace("with", "each with")
+            .replace("use it", "use one")
+            + "builders: [farm0] or builders: [old] for this node",
         ),
         ("ssh://me@a farm0\nssh://me@a a\nssh://me@b:2222 farm0\nssh://me@b:2222 farm1\n", ""),
         ("ssh://me@a farm1\nssh://me@a docker\nssh://me@a Farm0\n", ""),
@@ -74,6 +76,13 @@ async def test_a_node_that_can_not_be_looked_at(user: User) -> None:
     user.tell("down", "ssh://me@b:2222")
     done = await user.run("create", "--dry-run")
     assert (done.code, done.err) == (0, f"{HAS_FARM0}builders: [farm0] for this node\n")
+
+
+async def test_a_bare_buildkitd_has_no_others(user: User) -> None:
+    """What docker would say there is of something else, so it is not asked."""
+    user.tell("there", "tcp://kit:1234 farm0\n")
+    done = await user.run("create", "--dry-run", config=f"nodes:\n{KIT}")
+    assert (done.code, done.err) == (0, "")
 
 
 async def test_nothing_to_change(user: User) -> None:

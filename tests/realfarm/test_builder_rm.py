@@ -48,7 +48,9 @@ def test_purge_leaves_nothing(farm: Farm, user: BuildxUser) -> None:
     farm["local"].run(["docker", "rm", "--force", "buildx_buildkit_local"])
     asked = user.builder("rm", "ours", "--purge")
     assert asked.returncode == 2
-    assert "remove the build caches of new, tls, local; say --yes" in asked.stderr
+    assert asked.stderr.endswith("Nothing was removed; say --yes as well\n")
+    for name in NAMES:
+        assert f"  buildx_buildkit_{name}_state at " in asked.stderr
     assert len(names(user)) == 4
     done = user.builder("rm", "ours", "--purge", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -56,13 +58,21 @@ def test_purge_leaves_nothing(farm: Farm, user: BuildxUser) -> None:
 
 
 def test_purge_after_the_builder_is_gone(farm: Farm, user: BuildxUser) -> None:
-    """Caches go that nobody uses; a BuildKit that came back meanwhile is somebody's."""
+    """Caches go that nobody uses, where the configuration names it; not a BuildKit that is back."""
     assert user.builder("rm", "ours").returncode == 0
     user.create("new", name="others")
     entry = {"BUILDX_CONFIG": str(user.folder / "elsewhere")}
     (user.folder / "buildx").rename(user.folder / "elsewhere")
+    before = user.left()
+    done = user.builder("rm", "ours", "--purge", "--yes")
+    assert done.returncode == 1
+    assert done.stderr == "there is no builder ours; there is none at all\n"
+    assert user.left() == before
+    with (user.folder / "exporter.yml").open("a") as config:
+        config.write("canary: {multiarch: {builder: ours, push: registry/canary}}\n")
     done = user.builder("rm", "ours", "--purge", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "new  stays: its container is there, and somebody's" in done.stdout
     assert user.left() == {"new": {"buildx_buildkit_new", "buildx_buildkit_new_state"}}
     assert "running" in user.docker("buildx", "inspect", "others", **entry)
     assert farm["new"].truth.containers()["buildx_buildkit_new"] == "running"
