@@ -133,7 +133,7 @@ async def serve(plan: Plan, host: str | None, port: int, stop: asyncio.Event) ->
                 fetcher.text,
                 plan.canary_max_parallel,
                 plan.multiarch,
-                CanaryMetrics(own.registry, {node.name for node in plan.nodes}),
+                CanaryMetrics(own.registry, {node.name for node in plan.nodes if node.canary}),
                 CLOCK.now,
                 pruning=pruning.runs_on if pruning is not None else lambda _: False,
             )

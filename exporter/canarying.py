@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import structlog
+
 from exporter.actions.calendar import Calendar
 from exporter.actions.canary import run_canary
-from exporter.actions.canary_history import CanaryHistory
+from exporter.actions.canary_history import AT_START, CanaryHistory
 from exporter.actions.canary_plan import Target
 from exporter.actions.canary_runner import Around, Build, MultiarchCanary, NodeCanaries, Places
 from exporter.actions.multiarch import run_multiarch
@@ -24,6 +26,8 @@ from exporter.model import MultiarchSettings
 from exporter.snapshots import Snapshots
 from exporter.storage.canaries import CanaryStore
 from exporter.storage.database import Database
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -41,6 +45,8 @@ class Canaries:
 
     _store: CanaryStore
     _history: CanaryHistory
+    _names: frozenset[str]
+    """Of the nodes in the configuration."""
     _nodes: list[NodeCanaries]
     _multiarch: MultiarchCanary | None
     _calendar: Calendar
@@ -48,8 +54,12 @@ class Canaries:
 
     @property
     def latest(self) -> Mapping[CanaryKey, CanaryRecord]:
-        """The latest build of each platform on each builder. Skipped ones are none."""
-        return self._history.latest
+        """The latest build of each platform on each builder. Skipped ones are none.
+
+        Those on nodes that left the configuration are in the history only.
+        """
+        known = self._history.latest
+        return {key: record for key, record in known.items() if key[0] in self._names}
 
     async def recent(
         self, limit: int, node: str | None = None, before: float | None = None
@@ -80,11 +90,15 @@ class Canaries:
             await asyncio.wait(tasks, timeout=_GRACE)
             for task in tasks:
                 task.cancel()
+        await self._history.write()
 
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(_REFRESH)
-            await self._history.refresh(self._now())
+            try:
+                await self._history.refresh(self._now())
+            except Exception:  # as of a row that a newer replica wrote; building goes on
+                log.exception("the canary history can't be refreshed")
 
 
 async def open_canaries(
@@ -108,8 +122,8 @@ async def open_canaries(
     """
     store = CanaryStore(database)
     history = CanaryHistory(store, metrics.ended, metrics.multiarch.ended)
-    await history.load()
-    for record in await _in_time(store.lately(REMEMBERED + 1)):
+    await history.load(now())
+    for record in await _in_time(store.lately(REMEMBERED + 1, now() - AT_START)):
         metrics.known(record)
     places = Places(max_parallel)
     calendar = Calendar()
@@ -142,7 +156,8 @@ async def open_canaries(
         runs = await _in_time(store.last_multiarch_runs())
         last = runs.get(multiarch.builder)
         calendar.add("all nodes together", multiarch, whole.due, last=last, now=now())
-    return Canaries(store, history, nodes, whole, calendar, now)
+    names = frozenset(watched.client.spec.name for watched in supervisors)
+    return Canaries(store, history, names, nodes, whole, calendar, now)
 
 
 async def _multiarch(settings: MultiarchSettings, now: Callable[[], float]) -> MultiarchRecord:

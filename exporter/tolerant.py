@@ -19,10 +19,15 @@ TIMEOUT = 6.0
 
 
 class Tolerant:
-    """Does one thing at a time with a store, each in bounded time. ``of``: what is kept there."""
+    """Does one thing at a time with a store, each in bounded time.
 
-    def __init__(self, of: str) -> None:
+    ``of``: what is kept there; ``done``: what is done with it, in a word.
+    """
+
+    def __init__(self, of: str, done: str = "written") -> None:
         self._of = of
+        self._failed = f"the history can't be {done}"
+        self._works = f"the history can be {done} again"
         self._broken = False
         self._working = asyncio.Lock()
 
@@ -34,10 +39,10 @@ class Tolerant:
         except (StorageError, TimeoutError) as error:
             if not self._broken:
                 said = str(error) or "no answer in time"
-                log.error("the history can't be written", of=self._of, error=said)
+                log.error(self._failed, of=self._of, error=said)
             self._broken = True
             return None
         if self._broken:
-            log.info("the history can be written again", of=self._of)
+            log.info(self._works, of=self._of)
         self._broken = False
         return done

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and texts as people read them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def share(part: float, whole: float) -> str:
 def count(number: int, noun: str) -> str:
     """``1 node``, ``2 nodes``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def line(text: str) -> str:
+    """What somebody else said, in one line of printable characters: the others act on terminals."""
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
 def day(moment: float) -> str:

@@ -12,11 +12,12 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from exporter import canarying
 from exporter.actions.calendar import Calendar
 from exporter.actions.canary import CanaryProgress, CanaryResult
-from exporter.actions.canary_history import CanaryHistory
+from exporter.actions.canary_history import AT_START, CanaryHistory
 from exporter.buildkit.node import NodeClient
 from exporter.canaries import CanaryOutcome, CanaryRecord
 from exporter.canarying import Canaries, open_canaries
@@ -180,6 +181,29 @@ async def test_a_node_that_is_slow_to_clean_up_is_not_waited_for_long(
         await asyncio.wait_for(farm.going.wait(), PATIENCE)
 
 
+async def test_what_says_nothing_of_this_farm_is_in_the_history_only(farm: Farm) -> None:
+    """Nodes that are gone, and what was built too long ago."""
+    await farm.remember(canary(time.time() - 60, node="gone"))
+    await farm.remember(canary(time.time() - 60, platform="linux/arm64"))
+    await farm.remember(canary(time.time() - AT_START - 60))
+    async with farm.running() as canaries:
+        assert set(canaries.latest) == {("n1", "farm0", "linux/arm64")}
+        assert farm.value("success") is None
+        assert len(await canaries.recent(10)) == 3
+
+
+async def test_what_is_not_written_yet_is_written_at_the_end() -> None:
+    store = MemoryCanaries(broken=True)
+    history = CanaryHistory(store, lambda _: None, lambda _: None)
+    await history.note(canary())
+    store.broken = False
+    stop = asyncio.Event()
+    stop.set()
+    canaries = Canaries(cast(Any, store), history, frozenset(), [], None, Calendar(), clock)
+    await canaries.run(stop)
+    assert store.rows == {canary().id: canary()}
+
+
 class SilentStore(MemoryCanaries):
     """A database behind a connection that is dead and does not know it."""
 
@@ -192,7 +216,34 @@ class SilentStore(MemoryCanaries):
 async def test_a_database_that_is_silent_is_not_waited_for_long() -> None:
     store = SilentStore()
     history = CanaryHistory(store, lambda _: None, lambda _: None)
-    canaries = Canaries(cast(Any, store), history, [], None, Calendar(), clock)
+    canaries = Canaries(cast(Any, store), history, frozenset({"n1"}), [], None, Calendar(), clock)
     async with asyncio.timeout(60):
         with pytest.raises(StorageError, match="no answer in time"):
             await canaries.recent(100)
+
+
+class NewerStore(MemoryCanaries):
+    """It holds at first what only a newer replica can read."""
+
+    async def latest(self, since: float = 0.0) -> list[CanaryRecord]:
+        if asyncio.get_running_loop().time() < 20.0:
+            raise ValueError("'paused' is not a valid CanaryOutcome")
+        return await super().latest(since)
+
+
+@pytest.mark.virtual_time
+async def test_a_bug_in_reading_the_history_does_not_end_the_canaries() -> None:
+    store = NewerStore()
+    await store.save(canary(clock()))
+    history = CanaryHistory(store, lambda _: None, lambda _: None)
+    canaries = Canaries(cast(Any, store), history, frozenset({"n1"}), [], None, Calendar(), clock)
+    stop = asyncio.Event()
+    task = asyncio.create_task(canaries.run(stop))
+    with capture_logs() as logs:
+        await asyncio.sleep(20)
+        assert [entry["log_level"] for entry in logs] == ["error"]
+        assert not canaries.latest
+        await asyncio.sleep(15)
+    assert list(canaries.latest.values()) == list(store.rows.values())
+    stop.set()
+    await task

@@ -1,10 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers and texts as people read them."""
 
 from __future__ import annotations
 
 import pytest
 
-from exporter.words import count, day, duration, share, size
+from exporter.words import count, day, duration, line, share, size
 
 KIB = 1024
 
@@ -66,3 +66,17 @@ def test_count(number: int, text: str) -> None:
 )
 def test_day(moment: float, text: str) -> None:
     assert day(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("größer als\n\tdie  Platte \n", "größer als die Platte"),
+        ("dd:\0 no \0 space", "dd: no space"),
+        ("\x1b[2J\x1b]0;title\x07red\x9b31m\r\u202eback", "[2J]0;titlered31m back"),
+        ("\ud800", ""),
+    ],
+)
+def test_line(said: str, text: str) -> None:
+    """Nothing is left in it that acts on a terminal, or that a database refuses."""
+    assert line(said) == text

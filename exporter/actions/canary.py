@@ -17,7 +17,7 @@ from exporter.buildkit.node import NodeClient
 from exporter.canaries import CANARY_PREFIX, CanaryOutcome, Step, StepTime
 from exporter.errors import NodeError, RemoteError
 from exporter.model import Builder, CanarySettings, Driver
-from exporter.words import duration
+from exporter.words import duration, line
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ async def run_canary(
     try:
         control = client.new_control(builder)
     except NodeError as error:
-        return CanaryResult(CanaryOutcome.FAILED, {}, str(error))
+        return CanaryResult(CanaryOutcome.FAILED, {}, _joined(str(error)))
     with client.held():
         try:
             canary = _Canary(client, control, builder, platform, settings, mark, on_progress)
@@ -102,6 +102,10 @@ class _Canary:
         self._told: CanaryProgress | None = None
         self._traces: Traces | None = None
         self._pulled: bool | None = None
+        self._untimed: str | None = None
+        """Why not all times are known."""
+        self._image_left: str | None = None
+        """Why an image was not removed."""
         self._log = log.bind(node=client.spec.name, builder=builder.name, platform=platform)
 
     async def run(self) -> CanaryResult:
@@ -126,7 +130,7 @@ class _Canary:
         steps = self._timeline.done()
         if (pull := steps.get(Step.PULL)) and self._pulled is False:
             steps[Step.PULL] = replace(pull, cached=True)
-        return CanaryResult(outcome, steps, "; ".join(filter(None, (detail, note))) or None)
+        return CanaryResult(outcome, steps, _joined(detail, self._untimed, note))
 
     def _explain(self, error: NodeError) -> str:
         _, refused, said = error.detail.partition(": Solve: ")
@@ -137,7 +141,10 @@ class _Canary:
         watch = asyncio.create_task(self._watch(), name=f"canary/{self._request.Ref}/watch")
         try:
             await self._control.solve(self._request)
-            await watch
+            try:
+                await watch
+            except NodeError as error:  # it was built all the same
+                self._untimed = f"not all of its times are known: {error}"
         except RemoteError:
             await asyncio.wait([watch], timeout=_LAST_WORDS)
             raise
@@ -156,24 +163,36 @@ class _Canary:
 
     async def _clean_up(self, traces: Traces) -> str | None:
         """Remove what the build left; why not, where that was not possible."""
+        left: str | None = None
         try:
             async with asyncio.timeout(CLEAN_UP):
                 for _ in range(_LOOKS):
                     if await self._remove(traces):
-                        return None
+                        break
                     await asyncio.sleep(_LOOK_AGAIN)
-            said = "BuildKit still holds records of it; the next canary removes them"
+                else:
+                    left = "BuildKit still holds records of it; the next canary removes them"
         except (NodeError, TimeoutError) as error:
-            said = f"what it left could not be removed: {str(error) or 'no answer in time'}"
-        self._log.warning("a canary build was not removed from the cache", reason=said)
+            left = f"what it left could not be removed: {str(error) or 'no answer in time'}"
+        said = _joined(left, self._image_left)
+        if said is not None:
+            self._log.warning("not all of a canary build was removed", reason=said)
         return said
 
     async def _remove(self, traces: Traces) -> bool:
         """Remove what can be removed now; whether nothing of this build is left."""
         if self._engine is not None:
+            self._image_left = None
             for image in await self._engine.untagged_images(LABEL):
-                await self._engine.remove_image(image)
+                try:
+                    await self._engine.remove_image(image)
+                except RemoteError as error:  # somebody runs it; the records go all the same
+                    self._image_left = f"an image of a canary could not be removed: {error}"
         found = traces.find(await self._control.disk_usage())
         self._pulled = self._pulled or found.pulled
         removed = await self._control.remove(found.removable) if found.removable else set()
         return found.own <= removed
+
+
+def _joined(*said: str | None) -> str | None:
+    return line("; ".join(filter(None, said))) or None

@@ -21,6 +21,9 @@ _MOST_UNWRITTEN = 1000
 # Canaries by hand and of other daemons are looked for so far back: longer than any takes.
 _LOOK_BACK = 3600.0
 
+AT_START = 30 * 86400.0
+"""Seconds. What was built longer ago says nothing of a builder, and is not read at the start."""
+
 
 class Store(Protocol):
     """Where canary builds are written down. Methods may raise StorageError."""
@@ -54,27 +57,29 @@ class CanaryHistory:
         self._store = store
         self._on_end = on_end
         self._on_multiarch_end = on_multiarch_end
-        self._tolerant = Tolerant("canaries")
+        self._reading = Tolerant("canaries", "read")
+        self._writing = Tolerant("canaries")
         self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
         """What is still to be done with the store, by the record's ID."""
         self.latest: dict[CanaryKey, CanaryRecord] = {}
         """Those that were skipped are left out."""
 
-    async def load(self) -> None:
+    async def load(self, now: float) -> None:
         """Learn what happened before this start.
 
         :raises StorageError: when the store can't be read.
         """
         try:
             async with asyncio.timeout(TIMEOUT):
-                found = await self._store.latest()
+                found = await self._store.latest(now - AT_START)
         except TimeoutError as error:
             raise StorageError("the canary builds can't be read: no answer in time") from error
         self.latest = {record.key: record for record in found}
 
     async def refresh(self, now: float) -> None:
         """Catch up with the store: canaries by hand and of other daemons count as well."""
-        for record in await self._tolerant.do(partial(self._catch_up, now)) or ():
+        await self.write()
+        for record in await self._reading.do(lambda: self._store.latest(now - _LOOK_BACK)) or ():
             mine = self.latest.get(record.key)
             if mine is None or record.started_at > mine.started_at:
                 self._learn(record)
@@ -89,6 +94,10 @@ class CanaryHistory:
         self._on_multiarch_end(record)
         await self._save(record.id, partial(self._store.save_multiarch, record))
 
+    async def write(self) -> None:
+        """Write what could not be written before, in bounded time. Never fails."""
+        await self._writing.do(self._write)
+
     def _learn(self, record: CanaryRecord) -> None:
         if record.success is not None:
             self.latest[record.key] = record
@@ -99,13 +108,19 @@ class CanaryHistory:
         self._unwritten[id_] = write
         for oldest in list(self._unwritten)[:-_MOST_UNWRITTEN]:
             del self._unwritten[oldest]
-        await self._tolerant.do(self._write)
-
-    async def _catch_up(self, now: float) -> list[CanaryRecord]:
-        await self._write()
-        return await self._store.latest(now - _LOOK_BACK)
+        await self.write()
 
     async def _write(self) -> None:
+        failed: StorageError | None = None
         for id_, write in list(self._unwritten.items()):
-            await write()
+            # Behind the others: should it hang, they come first the next time.
             self._unwritten.pop(id_, None)
+            self._unwritten[id_] = write
+            try:
+                await write()
+            except StorageError as error:
+                failed = error
+            else:
+                self._unwritten.pop(id_, None)
+        if failed is not None:
+            raise failed

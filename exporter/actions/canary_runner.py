@@ -35,6 +35,7 @@ from exporter.canaries import (
 )
 from exporter.errors import Layer, NodeError
 from exporter.model import Builder, CanarySettings, Disk, Snapshot
+from exporter.words import line
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -125,7 +126,10 @@ class NodeCanaries:
         """Build whenever it is due, until cancelled."""
         with structlog.contextvars.bound_contextvars(node=self.node):
             while True:
-                self._plan()
+                try:
+                    self._plan()
+                except Exception:  # as below
+                    log.exception("what canaries there are to build can't be told")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TICK):
                         await self._due.wait()
@@ -147,8 +151,8 @@ class NodeCanaries:
     def _plan(self) -> None:
         planned = frozenset(targets(self._snapshot()))
         if planned != self._planned and self._snapshot().workers is not None:
-            self._planned = planned
             self._around.planned(planned)
+            self._planned = planned
 
     async def _first_look(self) -> None:
         """Wait, at the start, until it is known what there is to build on."""
@@ -208,7 +212,7 @@ class NodeCanaries:
         try:
             moment = await self._moment(target)
         except NodeError as error:
-            return None, Verdict(CanaryOutcome.SKIPPED, f"the node is down: {error}")
+            return None, Verdict(CanaryOutcome.SKIPPED, line(f"the node is down: {error}"))
         except TimeoutError:
             said = "the node does not list its builders in time"
             return None, Verdict(CanaryOutcome.SKIPPED, said)

@@ -10,6 +10,7 @@ from exporter.buildkit import control_pb2 as pb
 from exporter.buildkit.llb import text_file
 from exporter.canaries import Step, StepTime
 from exporter.model import CanarySettings, Driver
+from exporter.words import line
 
 LABEL = "buildfarm-exporter.canary"
 """The image that a canary leaves in an Engine has this label."""
@@ -136,9 +137,9 @@ class Timeline:
             if told.HasField("started"):
                 end = told.completed.ToNanoseconds() if told.HasField("completed") else None
                 vertex.intervals[told.started.ToNanoseconds()] = end
-        for line in status.logs:
-            if line.vertex in self._vertices and line.msg.strip():
-                self._vertices[line.vertex].said = line.msg
+        for said in status.logs:
+            if said.vertex in self._vertices and said.msg.strip():
+                self._vertices[said.vertex].said = said.msg
 
     @property
     def running(self) -> Step | None:
@@ -163,8 +164,8 @@ class Timeline:
             if vertex.error and vertex.part:
                 why = [_COMMAND.sub("", vertex.error)]
                 why += vertex.said.decode(errors="replace").strip().splitlines()[-1:]
-                return _line(f"{vertex.part}: {': '.join(why)}")
-        return _line(_SOLVE.sub("", said))
+                return line(f"{vertex.part}: {': '.join(why)}")
+        return line(_SOLVE.sub("", said))
 
     def _steps(self) -> dict[Step, list[_Vertex]]:
         """The steps that have begun."""
@@ -198,7 +199,3 @@ def _length(vertices: Iterable[_Vertex]) -> int:
         total += max(end - max(start, until), 0)
         until = max(until, end)
     return total
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -32,6 +32,7 @@ from exporter.canaries import (
 )
 from exporter.dockercli import DockerCli, DockerCliError, DockerCliLateError
 from exporter.model import MultiarchSettings
+from exporter.words import line
 
 # Only what every shell has built in: an emulator may start no second program.
 _DOCKERFILE = f"""\
@@ -116,7 +117,7 @@ class _Canary:
         # buildx says of one node only, and not of which.
         explained = any(why in error for why in self.down.values())
         said = [*down, *([] if explained or not error else [error]), *self.notes]
-        return "; ".join(said) or None
+        return line("; ".join(said)) or None
 
     async def run(self, folder: Path, platforms: Sequence[str]) -> None:
         """Do it all. ``folder`` is for files, and is thrown away afterwards."""

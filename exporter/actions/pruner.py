@@ -88,6 +88,8 @@ class NodePruner:
         self._stop = stop
         self.busy = False
         """A prune runs. Who stops the pruner then waits a little."""
+        self._known = {key for key in history.latest if key[0] == self.node}
+        """The builders that are selected; until the node's are known, those of the history."""
         self._decisions: dict[BuilderKey, Decision] = {}
         self._waiting: dict[BuilderKey, float] = {}
 
@@ -126,8 +128,11 @@ class NodePruner:
     def _due(self) -> list[tuple[Builder, Decision]]:
         """Decide by what is known; what is to be pruned now, the largest excess first."""
         snapshot = self._snapshot()
+        if snapshot.workers is None:
+            return []
         due: list[tuple[int, Builder, Decision]] = []
-        builders = [b for b in _builders(snapshot) if b.selected]
+        workers = snapshot.workers.value.workers
+        builders = [worker.builder for worker in workers if worker.builder.selected]
         for builder in builders:
             decision = decide(snapshot, builder, self._settings, self._history.latest, self._now())
             if decision.verdict is Verdict.PRUNE:
@@ -136,10 +141,12 @@ class NodePruner:
                 due.append((size - decision.keep, builder, decision))
             else:
                 self._decide(decision)
-        for key in self._decisions.keys() - {(self.node, b.name) for b in builders}:
-            del self._decisions[key]
-            self._listener.forgotten(key)
+        selected = {(self.node, b.name) for b in builders}
+        for key in self._known - selected:
+            self._decisions.pop(key, None)
             self._waiting.pop(key, None)
+            self._listener.forgotten(key)
+        self._known = selected
         return [(b, d) for _, b, d in sorted(due, key=lambda row: row[0], reverse=True)]
 
     def _decide(self, decision: Decision) -> None:
@@ -239,8 +246,3 @@ class NodePruner:
 
     async def _explain(self, pruned: Builder) -> str:
         return await whose_space(self._client, self._snapshot(), pruned.name)
-
-
-def _builders(snapshot: Snapshot) -> tuple[Builder, ...]:
-    workers = snapshot.workers.value.workers if snapshot.workers else ()
-    return tuple(worker.builder for worker in workers)

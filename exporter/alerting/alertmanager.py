@@ -68,10 +68,14 @@ class Alertmanager:
         self._broken = False
         self._server_name = settings.tls.server_name if settings.tls else None
         address = urlsplit(settings.url)
-        self.name = f"{address.scheme}://{address.hostname}" + (
-            f":{address.port}" if address.port else ""
+        host = address.hostname or ""
+        self.name = (
+            f"{address.scheme}://"
+            + (f"[{host}]" if ":" in host else host)
+            + (f":{address.port}" if address.port else "")
+            + address.path.rstrip("/")
         )
-        """The address without what is secret in it."""
+        """The address without what is secret in it: no user, no password, no query."""
 
     async def __aenter__(self) -> Alertmanager:
         settings = self._settings
@@ -110,7 +114,12 @@ class Alertmanager:
             await self._offered.wait()
             self._offered.clear()
             alerts, at = self._latest, self._latest_at
-            problem = await self._send(alerts)
+            try:
+                problem = await self._send(alerts)
+            except Exception as bug:  # must not end the others' senders
+                log.exception("alerts can't be sent: unexpected", alertmanager=self.name)
+                problem, self._broken = f"unexpected {type(bug).__name__}", True
+                self._metrics.failed(self.name, len(alerts))
             if problem is None:
                 self.told_at = at
                 pause = _FIRST_PAUSE

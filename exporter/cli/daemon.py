@@ -40,11 +40,11 @@ def run(
     plan = app.Plan(
         settings.nodes,
         settings.storage_url,
-        settings.prune_max_parallel,
-        settings.canary_max_parallel,
-        settings.multiarch,
-        settings.alerting,
-        checked(site) if site else "",
+        prune_max_parallel=settings.prune_max_parallel,
+        canary_max_parallel=settings.canary_max_parallel,
+        multiarch=settings.multiarch,
+        alerting=settings.alerting,
+        site=checked(site) if site else "",
     )
     return process.run(watch(plan, host, port))
 

@@ -33,6 +33,8 @@ _GATHER = 0.2
 
 # Seconds between tries to get a stream that was lost; and how long a good one lasts.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+# A list that does not come in time is a long one on a slow line, where other looks need room.
+_LONGEST_AFTER_TIMEOUT = 600.0
 _GOOD = 30.0
 
 # A daemon without history may be replaced by a newer one.
@@ -113,13 +115,11 @@ class BuildFollower:
 
     async def _reconcile(self, group: asyncio.TaskGroup) -> None:
         """Follow the builders that run, and no others."""
-        try:
-            async with self._deadline("no list of builders"):
-                self._builders = await self._client.builders()
-        except NodeError as error:
-            self._unlisted = failure(error)
+        found = await self._look()
+        if isinstance(found, Failure):
+            self._unlisted = found
             return
-        self._unlisted = None
+        self._unlisted, self._builders = None, found
         running = [builder for builder in self._builders if builder.running]
         for builder in self._watches.keys() - set(running):
             task = self._watches.pop(builder).task
@@ -136,11 +136,19 @@ class BuildFollower:
         """Whether the builder is not there, or does not run, any more."""
         if not may_be_stale(error):
             return False
+        found = await self._look(fresh=True)
+        return not isinstance(found, Failure) and builder not in found
+
+    async def _look(self, *, fresh: bool = False) -> tuple[Builder, ...] | Failure:
+        """List the builders; or why it is not known which there are."""
         try:
             async with self._deadline("no list of builders"):
-                return builder not in await self._client.builders(fresh=True)
-        except NodeError:
-            return False
+                return await self._client.builders(fresh=fresh)
+        except NodeError as error:
+            return failure(error)
+        except Exception as bug:  # must not end the other collections
+            log.exception("collector failed unexpectedly", collector="builds")
+            return unexpected(bug)
 
     # ----------------------------------------------------------------------------- telling
 
@@ -210,7 +218,9 @@ class BuildFollower:
                 watch.failure, tries = None, 0
             tries += 1
             self._news.set()
-            longest = min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE)
+            late = watch.failure is not None and watch.failure.reason is Reason.TIMEOUT
+            most = _LONGEST_AFTER_TIMEOUT if late else _LONGEST_PAUSE
+            longest = min(_FIRST_PAUSE * 2.0 ** min(tries, 10), most)
             await _set_within(watch.retry, pause or self._rng.uniform(_FIRST_PAUSE, longest))
             watch.retry.clear()
 

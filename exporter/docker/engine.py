@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -83,17 +84,17 @@ class Engine:
 
     async def containers(self, name: str) -> list[Container]:
         """List containers, stopped ones too, whose name contains ``name``."""
-        rows = await self._json(
-            "GET", "/containers/json", {"all": "1", "filters": json.dumps({"name": [name]})}
-        )
-        return [
-            Container(
-                id=row["Id"],
-                name=row["Names"][0].lstrip("/") if row.get("Names") else "",
-                running=row.get("State") == "running",
-            )
-            for row in rows
-        ]
+        path, filters = "/containers/json", json.dumps({"name": [name]})
+        rows = await self._json("GET", path, {"all": "1", "filters": filters}, kind=list)
+        with _shape(path):
+            return [
+                Container(
+                    id=row["Id"],
+                    name=row["Names"][0].lstrip("/") if row.get("Names") else "",
+                    running=row.get("State") == "running",
+                )
+                for row in rows
+            ]
 
     async def remove_container(self, container: str) -> None:
         """Stop a container as it likes to be stopped, and remove it. Its named volumes stay."""
@@ -115,16 +116,18 @@ class Engine:
         """List volumes that no container uses and whose name contains ``name``."""
         filters = {"dangling": ["true"], "name": [name]}
         answer = await self._json("GET", "/volumes", {"filters": json.dumps(filters)})
-        return [str(row["Name"]) for row in answer.get("Volumes") or []]
+        with _shape("/volumes"):
+            return [str(row["Name"]) for row in answer.get("Volumes") or []]
 
     async def volume_sizes(self) -> dict[str, int]:
         """Measure every volume. Slow: the Engine walks the files, and all else before API 1.42."""
         answer = await self._json("GET", "/system/df", {"type": "volume"})
-        return {
-            str(row["Name"]): int(row["UsageData"]["Size"])
-            for row in answer.get("Volumes") or []
-            if row.get("UsageData")
-        }
+        with _shape("/system/df"):
+            return {
+                str(row["Name"]): int(row["UsageData"]["Size"])
+                for row in answer.get("Volumes") or []
+                if row.get("UsageData")
+            }
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume; the Engine refuses while a container has it."""
@@ -134,13 +137,16 @@ class Engine:
         """Bytes of all image layers; ``None`` before API 1.42, which would measure all else too."""
         if await self._version() < _DF_BY_TYPE:
             return None
-        return int((await self._json("GET", "/system/df", {"type": "image"}))["LayersSize"])
+        answer = await self._json("GET", "/system/df", {"type": "image"})
+        with _shape("/system/df"):
+            return int(answer["LayersSize"])
 
     async def untagged_images(self, label: str) -> list[str]:
         """List the images without a name that have this label; their IDs."""
         filters = json.dumps({"dangling": ["true"], "label": [label]})
-        rows = await self._json("GET", "/images/json", {"filters": filters})
-        return [str(row["Id"]) for row in rows]
+        rows = await self._json("GET", "/images/json", {"filters": filters}, kind=list)
+        with _shape("/images/json"):
+            return [str(row["Id"]) for row in rows]
 
     async def remove_image(self, image: str) -> None:
         """Remove an image, and none that it was made from; one that is not there is no error."""
@@ -158,9 +164,11 @@ class Engine:
     async def execute(self, container: str, command: list[str]) -> RawStream:
         """Run a command in a container and attach to it, without a terminal."""
         wish = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": command}
-        made = await self._json("POST", f"/containers/{container}/exec", body=wish)
-        start = {"Detach": False, "Tty": False}
-        return RawStream(await self._upgrade(f"/exec/{made['Id']}/start", "tcp", start))
+        path = f"/containers/{container}/exec"
+        made = await self._json("POST", path, body=wish)
+        with _shape(path):
+            target = f"/exec/{made['Id']}/start"
+        return RawStream(await self._upgrade(target, "tcp", {"Detach": False, "Tty": False}))
 
     def close(self) -> None:
         """Give up the idle connections."""
@@ -173,6 +181,7 @@ class Engine:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        kind: type[list[Any]] | type[dict[str, Any]] = dict,
     ) -> Any:
         response = await self._send(
             method,
@@ -180,11 +189,15 @@ class Engine:
             json.dumps(body).encode() if body is not None else None,
         )
         try:
-            return json.loads(response.body)
+            answer = json.loads(response.body)
         except ValueError as error:
             raise NodeError(
                 Layer.ENGINE, Reason.PROTOCOL, f"the answer to {path} is not JSON"
             ) from error
+        with _shape(path):
+            if not isinstance(answer, kind):
+                raise TypeError(type(answer))
+        return answer
 
     async def _version(self) -> tuple[int, int]:
         if self._api is None:
@@ -243,6 +256,17 @@ class Engine:
                 f"the Engine does not switch to {protocol} (a proxy in between?)",
             )
         return answer
+
+
+@contextmanager
+def _shape(path: str) -> Iterator[None]:
+    """Read an answer to ``path``, which may be of another shape than a Docker Engine's."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NodeError(
+            Layer.ENGINE, Reason.PROTOCOL, f"the answer to {path} is not as a Docker Engine's"
+        ) from error
 
 
 def _text(version: tuple[int, int]) -> str:

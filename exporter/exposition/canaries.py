@@ -24,7 +24,8 @@ _LABELS = ("node", "builder", "platform", "emulated")
 class CanaryMetrics:
     """Counts canary builds since the start; the latest ones are shown as they stand.
 
-    ``nodes``: names of those in the configuration. The history knows others too.
+    ``nodes``: names of those with canary settings. The history knows others too, and builds by
+    hand of what is never built otherwise: nothing would ever end what is shown of them.
     """
 
     def __init__(self, registry: CollectorRegistry, nodes: Collection[str]) -> None:
@@ -52,19 +53,22 @@ class CanaryMetrics:
         self._runs = counter("runs", "Canary builds, and those that a missing platform prevented.")
         self._failed = counter("runs_failed", "Canary builds that did not succeed.")
         self._skipped = counter("skipped", "Canary builds that were due, but left out.")
+        self._planned: dict[str, set[CanaryKey]] = {}
+        """By node; of a node that is not here yet everything is shown."""
         self._shown: set[Place] = set()
         self._durations: dict[Place, deque[float]] = {}
         self.multiarch = MultiarchMetrics(registry)
 
     def planned(self, node: str, places: Collection[Place]) -> None:
         """Take what there is to build on a node from now on; what is shown of others goes."""
+        self._planned[node] = {one[:3] for one in places}
         self._keep({one for one in self._shown if one[0] != node} | set(places))
         for one in places:
             self._prepare(one)
 
     def known(self, record: CanaryRecord) -> None:
         """Show a build as the latest, one of before this start too; give older ones first."""
-        if record.node not in self._nodes or record.success is None:
+        if not self._wanted(record.key) or record.success is None:
             return
         here = place(record.key, record.emulated)
         # A platform that was native may be emulated now, or the other way round.
@@ -86,7 +90,7 @@ class CanaryMetrics:
 
     def ended(self, record: CanaryRecord) -> None:
         """Count a build that ended, or was left out."""
-        if record.node not in self._nodes:
+        if not self._wanted(record.key):
             return
         here = place(record.key, record.emulated)
         if record.success is None:
@@ -98,6 +102,10 @@ class CanaryMetrics:
         self.known(record)
         self._runs.labels(*here).inc()
         self._failed.labels(*here).inc(not record.success)
+
+    def _wanted(self, key: CanaryKey) -> bool:
+        node = key[0]
+        return node in self._nodes and key in self._planned.get(node, {key})
 
     def _prepare(self, here: Place) -> None:
         """Start the counters at zero: an increase from nothing would not be seen."""

@@ -62,18 +62,15 @@ class CanaryStore:
         same = [canaries.c[name] == newest.c[name] for name in (*_KEY, "started_at")]
         return await self._read(select(canaries).join(newest, and_(*same)).where(told))
 
-    async def lately(self, number: int) -> list[CanaryRecord]:
+    async def lately(self, number: int, since: float = 0.0) -> list[CanaryRecord]:
         """Return the last so many builds of each platform on each builder, oldest first.
 
-        What was skipped is left out.
+        What began before ``since`` and what was skipped is left out.
         """
+        told = (canaries.c.outcome != CanaryOutcome.SKIPPED) & (canaries.c.started_at >= since)
         key = [canaries.c[name] for name in _KEY]
         place = func.row_number().over(partition_by=key, order_by=canaries.c.started_at.desc())
-        ranked = (
-            select(canaries.c.id, place.label("place"))
-            .where(canaries.c.outcome != CanaryOutcome.SKIPPED)
-            .subquery()
-        )
+        ranked = select(canaries.c.id, place.label("place")).where(told).subquery()
         query = select(canaries).join(ranked, canaries.c.id == ranked.c.id)
         query = query.where(ranked.c.place <= number).order_by(canaries.c.started_at)
         return await self._read(query)

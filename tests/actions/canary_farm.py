@@ -139,19 +139,21 @@ class MemoryCanaries:
     writes: int = 0
     broken: bool = False
     hangs: bool = False
+    refused: dict[str, Any] = field(default_factory=dict)
+    """By record, what comes of writing it, as the script of :func:`~tests.actions.fakes.act`."""
 
-    async def _reach(self) -> None:
-        await act(... if self.hangs else None)
+    async def _reach(self, id_: str | None = None) -> None:
+        await act(... if self.hangs else self.refused.get(id_ or ""))
         if self.broken:
             raise StorageError("disk full")
 
     async def save(self, record: CanaryRecord) -> None:
-        await self._reach()
+        await self._reach(record.id)
         self.rows[record.id] = record
         self.writes += 1
 
     async def save_multiarch(self, record: MultiarchRecord) -> None:
-        await self._reach()
+        await self._reach(record.id)
         self.rows[record.id] = record
         self.writes += 1
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.actions.canary_history import CanaryHistory
+from exporter.actions.canary_history import AT_START, CanaryHistory
 from exporter.canaries import CanaryOutcome, CanaryRecord, CanaryTrigger, MultiarchRecord
 from exporter.errors import StorageError
 from tests.actions.canary_farm import MemoryCanaries, canary
@@ -65,7 +66,37 @@ async def test_a_database_that_is_broken_stops_nothing(trouble: str) -> None:
     with capture_logs() as logs:
         await heard.history.refresh(NOW + 300)
     assert [entry["event"] for entry in logs] == ["the history can be written again"]
-    assert list(store.rows.values()) == records
+    assert store.rows == {record.id: record for record in records}
+
+
+@pytest.mark.parametrize("trouble", [StorageError("no such character"), ...])
+async def test_one_that_can_not_be_written_keeps_nothing_back(trouble: Any) -> None:
+    """Neither those after it, nor what others wrote; it is tried again, and told of once."""
+    manual = canary(NOW + 90, trigger=CanaryTrigger.MANUAL)
+    store = MemoryCanaries({manual.id: manual}, refused={"bad": trouble})
+    heard = Heard(store)
+    with capture_logs() as logs:
+        await heard.history.note(canary(id="bad"))
+        await heard.history.note(canary(NOW + 60))
+        for _ in range(2):
+            await heard.history.refresh(NOW + 100)
+    assert [entry["event"] for entry in logs] == ["the history can't be written"]
+    assert set(store.rows) == {manual.id, canary(NOW + 60).id}
+    assert heard.history.latest == {manual.key: manual}
+    store.refused.clear()
+    await heard.history.write()
+    assert store.rows["bad"] == canary(id="bad")
+
+
+async def test_one_try_writes_all_that_can_be_written() -> None:
+    """There may be no other before the end of the process."""
+    store = MemoryCanaries(broken=True, refused={"bad": StorageError("no such character")})
+    heard = Heard(store)
+    for id_ in ("bad", "1", "2"):
+        await heard.history.note(canary(id=id_))
+    store.broken = False
+    await heard.history.write()
+    assert set(store.rows) == {"1", "2"}
 
 
 async def test_not_without_end_for_a_database_that_never_comes_back() -> None:
@@ -79,15 +110,16 @@ async def test_not_without_end_for_a_database_that_never_comes_back() -> None:
 
 
 async def test_before_this_start() -> None:
-    store = MemoryCanaries({"1": canary(NOW - 60)})
+    """What was built too long ago says nothing any more."""
+    store = MemoryCanaries({"1": canary(NOW - 60), "2": canary(NOW - AT_START - 1, node="n2")})
     heard = Heard(store)
-    await heard.history.load()
+    await heard.history.load(NOW)
     assert list(heard.history.latest.values()) == [canary(NOW - 60)]
     assert heard.ended == []
     for trouble in ("broken", "hangs"):
         setattr(store, trouble, True)
         with pytest.raises(StorageError):
-            await heard.history.load()
+            await heard.history.load(NOW)
 
 
 async def test_canaries_by_hand_are_heard_of_once() -> None:

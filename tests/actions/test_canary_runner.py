@@ -72,6 +72,10 @@ async def test_each_platform_on_each_builder_in_turn() -> None:
     [
         ({"look": look(reach=DOWN)}, "the node is down: transport: timeout: no answer"),
         ({"there": OUTAGE}, "the node is down: transport: refused: connection refused"),
+        (
+            {"there": NodeError(Layer.TRANSPORT, Reason.REFUSED, "go\x1b[2J\naway")},
+            "the node is down: transport: refused: go[2J away",
+        ),
         ({"there": ...}, "the node does not list its builders in time"),
         ({"builds": OUTAGE}, "the node is down: transport: refused: connection refused"),
         ({"builds": 1}, "1 build running on the node"),
@@ -249,6 +253,24 @@ async def test_a_bug_does_not_end_the_canaries() -> None:
         node.due()
         await asyncio.sleep(20)
     assert len(bench.records) == 1
+
+
+async def test_a_bug_in_the_plan_does_not_end_the_canaries() -> None:
+    bugs: list[Exception] = [ZeroDivisionError()]
+
+    def known() -> Snapshot:
+        if bugs:
+            raise bugs.pop()
+        return snapshot()
+
+    bench = CanaryBench(look=known)
+    node = bench.canaries()
+    with capture_logs() as logs:
+        async with running(node):
+            node.due()
+            await asyncio.sleep(20)
+    assert [entry["log_level"] for entry in logs] == ["error", "info"]
+    assert (len(bench.records), len(bench.planned)) == (1, 1)
 
 
 async def test_stopped_in_a_build_it_records_nothing() -> None:

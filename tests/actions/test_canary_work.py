@@ -206,6 +206,12 @@ COMMAND = f'"/bin/sh -c : {MARK} disk; cd /canary: && x" did not complete succes
             "cpu: exit code: 137",
         ),
         (
+            Told("sha256:c", CPU.name, 0.4, 2.4, error="exit code: 1"),
+            b"\x1b[31msha256sum:\0 no\x07\n",
+            "exit code: 1",
+            "cpu: exit code: 1: [31msha256sum: no",
+        ),
+        (
             Told("sha256:m", PULL[1].name, 0.1, 0.2, error="docker.io/library/nope:1: not found"),
             b"",
             "docker.io/library/nope:1: failed to resolve source metadata",

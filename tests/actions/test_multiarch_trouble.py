@@ -38,6 +38,7 @@ async def test_not_at_the_registry(farm: BuildxFarm, knobs: dict[str, Any], said
     ("what", "error", "said"),
     [
         ("build", "x\nERROR: failed to push", "docker buildx build: ERROR: failed to push"),
+        ("build", "ERROR: \x1b[1mno\x07 way", "docker buildx build: ERROR: [1mno way"),
         ("inspect", "ERROR: no way", "docker buildx inspect: ERROR: no way"),
         ("version", "unknown command", "docker's plugin buildx is not installed here; on Debian"),
     ],

@@ -189,5 +189,35 @@ async def test_nothing_to_tell_is_not_sent() -> None:
     assert there.posts == [ONE]
 
 
+async def test_a_bug_does_not_end_the_sender() -> None:
+    """It is counted, told, and tried again after a pause."""
+    counts = Counts()
+    async with receiving() as there:
+        with capture_logs() as logs:
+            async with sender(AlertmanagerSettings(there.url), counts) as it:
+                it.offer([{"labels": object()}], 1.0)
+                async with asyncio.timeout(20):
+                    await counts.failures.wait()
+                it.offer(ONE, 2.0)
+                await there.until(1)
+                await counts.settled()
+                assert it.told_at == 2.0
+    assert there.posts == [ONE]
+    assert (logs[0]["log_level"], logs[-1]["event"]) == ("error", "Alertmanager hears again")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://proxy/am1", "http://proxy/am1"),
+        ("http://proxy/am2/", "http://proxy/am2"),
+        ("https://me:geheim@proxy:9093/am?token=geheim", "https://proxy:9093/am"),
+        ("http://[2001:db8::1]:9093", "http://[2001:db8::1]:9093"),
+    ],
+)
+def test_its_name_tells_it_from_others_and_no_secrets(url: str, name: str) -> None:
+    assert Alertmanager(AlertmanagerSettings(url), Counts(), Random(1)).name == name
+
+
 def test_a_moment_has_its_zone() -> None:
     assert moment(1_700_000_000.1234) == "2023-11-14T22:13:20.123+00:00"

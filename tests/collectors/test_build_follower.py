@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from exporter.buildkit.builders import EMBEDDED
 from exporter.builds import BuildCounts, Builds
@@ -127,3 +128,16 @@ async def test_builders_come_stop_and_go(followed: Followed) -> None:
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert {"follow/n1/docker", "follow/n1/farm0"} <= names
     assert "follow/n1/farm1" not in names
+
+
+async def test_a_bug_in_the_list_of_builders_is_a_failure_and_no_end(followed: Followed) -> None:
+    followed.node.known = TypeError("'NoneType' object is not iterable")
+    with capture_logs() as logs:
+        await asyncio.sleep(16.0)
+    error = followed.told[-1].error
+    assert error is not None
+    assert error.detail == "unexpected TypeError; see the log"
+    assert {entry["log_level"] for entry in logs} == {"error"}
+    followed.node.known = (EMBEDDED, FARM0)
+    await asyncio.sleep(16.0)
+    assert followed.told[-1].error is None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from exporter.buildkit.builders import EMBEDDED
 from exporter.builds import Builds
@@ -209,3 +210,20 @@ async def test_a_node_whose_builders_are_not_known_is_a_failure() -> None:
         followed.node.known = (EMBEDDED, FARM0)
         await asyncio.sleep(16.0)
         assert (followed.told[-1].error, followed.numbers) == (None, (0, 0, 0))
+
+
+async def test_a_bug_where_it_is_asked_whether_a_builder_is_gone(followed: Followed) -> None:
+    """It is taken to be there, and tried again."""
+    followed.farm0.refusal = GONE
+    followed.node.found = TypeError("'NoneType' object is not iterable")
+    followed.farm0.tell(LOST)
+    with capture_logs() as logs:
+        await asyncio.sleep(60.0)
+    assert "collector failed unexpectedly" in {entry["event"] for entry in logs}
+    followed.node.found = followed.farm0.refusal = None
+    followed.follower.look_again()
+    await asyncio.sleep(5.0)
+    assert followed.told[-1].error is None
+    followed.farm0.tell(complete("a"))
+    await asyncio.sleep(1.0)
+    assert followed.numbers == (0, 1, 0)

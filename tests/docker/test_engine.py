@@ -149,6 +149,34 @@ async def test_an_answer_that_is_not_json_is_a_protocol_error(
     assert caught.value.reason is Reason.PROTOCOL
 
 
+@pytest.mark.parametrize("answer", ["null", "{}", "[null]", "[[]]", '[{"Names": ["/a"]}]', '"no"'])
+async def test_a_list_of_another_shape_is_a_protocol_error(
+    daemon: FakeEngine, engine: Engine, answer: str
+) -> None:
+    daemon.answers |= {"/containers/json": (200, answer), "/images/json": (200, answer)}
+    for asked in (engine.containers("a"), engine.untagged_images("mine")):
+        with pytest.raises(NodeError, match="is not as a Docker Engine's") as caught:
+            await asked
+        assert (caught.value.layer, caught.value.reason) == (Layer.ENGINE, Reason.PROTOCOL)
+
+
+@pytest.mark.parametrize("answer", ["null", "[]", '{"Volumes": 1, "LayersSize": null}'])
+async def test_an_object_of_another_shape_is_a_protocol_error(
+    daemon: FakeEngine, engine: Engine, answer: str
+) -> None:
+    daemon.answers |= dict.fromkeys(("/volumes", "/system/df"), (200, answer))
+    daemon.answers |= {"/containers/c1/exec": (200, "{}")}
+    for asked in (
+        engine.unused_volumes("a"),
+        engine.volume_sizes(),
+        engine.images_size(),
+        engine.execute("c1", ["true"]),
+    ):
+        with pytest.raises(NodeError, match="is not as a Docker Engine's") as caught:
+            await asked
+        assert caught.value.reason is Reason.PROTOCOL
+
+
 async def test_containers_are_listed_by_name_stopped_ones_too(
     daemon: FakeEngine, engine: Engine
 ) -> None:

@@ -138,7 +138,35 @@ def test_a_builder_that_is_gone_has_no_series(
     assert value(registry, "success", node="n2") == 1
 
 
-def test_a_node_that_left_the_configuration_has_no_series(
+@pytest.mark.parametrize(
+    "other",
+    [{"platform": "linux/arm64"}, {"builder": "farm1"}, {"outcome": CanaryOutcome.SKIPPED}],
+)
+def test_what_is_not_planned_has_no_series(
+    metrics: CanaryMetrics, registry: CollectorRegistry, other: dict[str, str]
+) -> None:
+    """As a canary by hand: nothing would ever end what is shown of it."""
+    metrics.planned("n1", {PLACE})
+    foreign = replace(RECORD, **({"platform": "linux/386"} | other))  # type: ignore[arg-type]
+    metrics.known(foreign)
+    metrics.ended(foreign)
+    assert not series(registry, builder=foreign.builder, platform=foreign.platform)
+    metrics.ended(replace(RECORD, emulated=True))
+    assert value(registry, "success", emulated="true") == 1
+
+
+def test_what_is_planned_later_is_shown_from_then(
+    metrics: CanaryMetrics, registry: CollectorRegistry
+) -> None:
+    metrics.planned("n1", ())
+    metrics.ended(RECORD)
+    assert not series(registry, node="n1")
+    metrics.planned("n1", {PLACE})
+    metrics.ended(RECORD)
+    assert value(registry, "runs_total") == 1
+
+
+def test_a_node_without_canaries_has_no_series(
     metrics: CanaryMetrics, registry: CollectorRegistry
 ) -> None:
     metrics.known(replace(RECORD, node="gone"))

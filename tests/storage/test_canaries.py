@@ -126,6 +126,18 @@ async def test_latest_of_each_kind(canaries: CanaryStore) -> None:
     assert await canaries.latest(since=NOW + 1) == []
 
 
+async def test_the_last_few_of_each_kind(canaries: CanaryStore) -> None:
+    """Oldest first, and none from too long ago."""
+    rows = [canary(NOW + n, node=node) for n in range(5) for node in ("n1", "n2")]
+    for row in rows:
+        await canaries.save(row)
+    await canaries.save(canary(NOW + 9, outcome=CanaryOutcome.SKIPPED))
+    found = await canaries.lately(3)
+    assert sorted(found, key=lambda r: (r.started_at, r.node)) == rows[4:]
+    assert [r.started_at for r in found] == sorted(r.started_at for r in found)
+    assert {r.id for r in await canaries.lately(3, since=NOW + 3)} == {r.id for r in rows[6:]}
+
+
 async def test_recent_canaries_page_by_page(canaries: CanaryStore) -> None:
     rows = [canary(NOW - n, id=f"{n}", node=f"n{n % 2}") for n in range(10)]
     for row in rows:
