@@ -76,6 +76,8 @@ class Alert:
     phase: AlertPhase = AlertPhase.PENDING
     fired_at: float | None = None
     resolved_at: float | None = None
+    seen_at: float = 0.0
+    """When it was last evaluated before it was over."""
 
     @property
     def key(self) -> tuple[str, Labels]:

@@ -15,7 +15,7 @@ import structlog
 from exporter.alerting.alertmanager import Alertmanager, moment
 from exporter.alerting.expression import Series
 from exporter.alerting.rules import Rule, rules
-from exporter.alerting.state import AlertKey, evaluate
+from exporter.alerting.state import AlertKey, evaluate, resume
 from exporter.alerting.texts import texts
 from exporter.alerts import Alert, AlertingSettings, AlertPhase, Labels
 from exporter.exposition.alerts import AlertMetrics
@@ -35,6 +35,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 TICK = 5.0
 """Seconds between two evaluations."""
 
+# Seconds between two notes in the store that a pending alert is still so.
+_NOTED = 30.0
 # How many times an alert may fail to be sent again before Alertmanager takes it for ended.
 _ENDS_AFTER = 4
 # For so many times nothing is said after a start of what nobody has looked at since. Alertmanager
@@ -90,6 +92,7 @@ class Alerting:
         self._tolerant = Tolerant("alerts")
         self._started = now()
         self._offered: float | None = None
+        self._noted = self._started
 
     def shown(self) -> list[ShownAlert]:
         """Every alert as it stands, firing ones first."""
@@ -106,7 +109,8 @@ class Alerting:
         if self._store is None:
             return
         found = await self._tolerant.do(self._store.load)
-        self._alerts = {alert.key: alert for alert in found or () if self._ours(alert)}
+        now = self._now()
+        self._alerts = {a.key: resume(a, now) for a in found or () if self._ours(a)}
         self._unseen = set(self._alerts)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -123,6 +127,7 @@ class Alerting:
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
+            self._note()
             await self._write()
 
     async def _repeat(self) -> None:
@@ -154,9 +159,12 @@ class Alerting:
             self._tell(alert)
         for alert in result.ended:
             self._unwritten[alert.key] = None
+        # The clock may have been set back, here and below.
+        if not 0 <= now - self._noted < _NOTED:
+            self._noted = now
+            self._note()
         # First: whoever is killed in between tells it after the restart, and nothing else.
         await self._write()
-        # The clock may have been set back.
         due = self._offered is None or not 0 <= now - self._offered < self._settings.resend
         if news or due:
             self._offered = now
@@ -223,6 +231,12 @@ class Alerting:
         word = "was" if alert.phase is AlertPhase.RESOLVED else "what"
         facts = {word: self._annotations(alert).get("summary"), **dict(alert.labels)}
         getattr(log, level)(f"alert is {alert.phase}", alert=alert.name, **facts)
+
+    def _note(self) -> None:
+        """Have it written down until when pending alerts were so."""
+        for key, alert in self._alerts.items():
+            if alert.phase is AlertPhase.PENDING:
+                self._unwritten[key] = alert
 
     async def _write(self) -> None:
         """Write down what changed. A store that can't be written must not silence alerts."""

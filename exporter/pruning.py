@@ -124,8 +124,11 @@ async def open_pruning(
     store = PruneStore(database)
     history = History(store, metrics.ended)
     await history.load()
+    pruned = {s.client.spec.name for s in supervisors if s.client.spec.prune is not None}
     for record in history.latest.values():
-        metrics.known(record)
+        # Of other nodes nobody would hear that a builder is gone.
+        if record.node in pruned:
+            metrics.known(record)
     decisions = Decisions(metrics)
     farm = Farm(
         platforms=lambda: {s.node.name: native_platforms(s) for s in snapshots.all()},

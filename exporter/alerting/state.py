@@ -15,6 +15,8 @@ from exporter.alerts import Alert, AlertPhase, Labels
 
 RESOLVED_FOR = 300.0
 """Seconds for which an alert that ended is still told of, even when everyone has heard of it."""
+AWAY = 120.0
+"""Seconds without an evaluation that still count as time for which a condition held."""
 RESOLVED_AT_MOST = 86400.0
 """Seconds after which nobody is told any more that an alert ended, even who has not heard of it."""
 
@@ -61,7 +63,7 @@ def evaluate(
         if key in after:
             continue
         if before.phase is not AlertPhase.RESOLVED and unknown(before):
-            after[key] = before
+            after[key] = replace(before, seen_at=now)
             continue
         match before.phase:
             case AlertPhase.PENDING:
@@ -78,11 +80,19 @@ def evaluate(
     return Evaluated(after, tuple(changed), tuple(ended))
 
 
+def resume(alert: Alert, now: float) -> Alert:
+    """The alert as it stands after a restart: a longer time away does not count for ``for``."""
+    away = now - alert.seen_at
+    if alert.phase is not AlertPhase.PENDING or away <= AWAY:
+        return alert
+    return replace(alert, active_since=alert.active_since + away, seen_at=now)
+
+
 def _holds(rule: Rule, labels: Labels, value: float, before: Alert | None, now: float) -> Alert:
     """The alert of a condition that holds."""
     if before is None or before.phase is AlertPhase.RESOLVED:
         before = Alert(rule.name, labels, active_since=now, value=value)
-    alert = replace(before, value=value)
+    alert = replace(before, value=value, seen_at=now)
     if alert.phase is AlertPhase.PENDING and now - alert.active_since >= rule.for_:
         alert = replace(alert, phase=AlertPhase.FIRING, fired_at=now)
     return alert

@@ -81,6 +81,7 @@ class PruneMetrics:
             ["node"],
             registry=registry,
         )
+        self._counters = (self._failed, self._deferred, self._ineffective, self._reclaimed)
         self._prepared: set[BuilderKey] = set()
         self._shown: dict[BuilderKey, Verdict] = {}
 
@@ -99,8 +100,13 @@ class PruneMetrics:
         self._deferred.labels(*decision.key).inc()
 
     def forgotten(self, key: BuilderKey) -> None:
-        """Let go of the decision on a builder that is not there, or not selected, any more."""
+        """Let go of a builder that is not there, or not selected, any more."""
         self._hide(key)
+        self._prepared.discard(key)
+        for trigger in Trigger:
+            self._prunes.remove(*key, trigger)
+        for metric in (*self._counters, self._duration, self._last, self._last_success):
+            metric.remove(*key)
 
     def ended(self, record: PruneRecord) -> None:
         """Count a prune that ended."""
@@ -134,7 +140,7 @@ class PruneMetrics:
         self._prepared.add(key)
         for trigger in Trigger:
             self._prunes.labels(*key, trigger)
-        for metric in (self._failed, self._deferred, self._ineffective, self._reclaimed):
+        for metric in self._counters:
             metric.labels(*key)
         self._duration.labels(*key)
 

@@ -35,6 +35,7 @@ class AlertStore:
                     phase=AlertPhase(row.phase),
                     fired_at=row.fired_at,
                     resolved_at=row.resolved_at,
+                    seen_at=row.seen_at,
                 )
                 for row in rows
             ]
@@ -52,6 +53,7 @@ class AlertStore:
                     "phase": alert.phase,
                     "fired_at": alert.fired_at,
                     "resolved_at": alert.resolved_at,
+                    "seen_at": alert.seen_at,
                 }
                 statement: Any = self._insert(alerts).values(
                     name=alert.name, labels=_text(alert.labels), **values

@@ -117,4 +117,5 @@ alerts = Table(
     Column("phase", String, nullable=False),
     Column("fired_at", Double),
     Column("resolved_at", Double),
+    Column("seen_at", Double, nullable=False),
 )

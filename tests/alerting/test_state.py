@@ -14,6 +14,7 @@ from exporter.alerting.state import (
     AlertKey,
     Evaluated,
     evaluate,
+    resume,
 )
 from exporter.alerts import Alert, AlertPhase, Labels
 
@@ -114,10 +115,20 @@ def test_after_a_restart_nobody_has_looked_yet(phase: AlertPhase) -> None:
     """It stands as it stood, and its clock goes on."""
     alert = Alert("Bad", A, active_since=0, value=5.0, phase=phase)
     story = Story(RULE, alert)
-    assert story.at(30, {}, unknown=True) == Evaluated({alert.key: alert}, (), ())
+    same = {alert.key: replace(alert, seen_at=30)}
+    assert story.at(30, {}, unknown=True) == Evaluated(same, (), ())
     story.at(61, BAD)
     assert story.alerts["Bad", A].active_since == 0
     assert story.phase is AlertPhase.FIRING
+
+
+@pytest.mark.parametrize(("away", "since"), [(100, 0), (121, 121), (86400, 86400)])
+def test_a_long_time_away_does_not_count_as_waiting(away: float, since: float) -> None:
+    """Nobody knows how it was meanwhile. A restart of the daemon is short."""
+    alert = Alert("Bad", A, active_since=0, value=5.0, seen_at=50)
+    assert resume(alert, 50 + away).active_since == since
+    firing = replace(alert, phase=AlertPhase.FIRING)
+    assert resume(firing, 50 + away) == firing
 
 
 def test_a_rule_that_is_gone_resolves_its_alerts() -> None:

@@ -20,5 +20,6 @@ def upgrade() -> None:
         sa.Column("phase", sa.String, nullable=False),
         sa.Column("fired_at", sa.Double),
         sa.Column("resolved_at", sa.Double),
+        sa.Column("seen_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("name", "labels", name="pk_alerts"),
     )
