@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.realfarm.shell import FarmError
@@ -77,7 +77,9 @@ class Postgres:
             yield
         finally:
             for process in processes:
-                os.kill(process, signal.SIGCONT)
+                # One that had ended just before is gone as soon as its parent goes on.
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def _as_user(self, command: list[str]) -> None:
         done = subprocess.run(
