@@ -204,6 +204,16 @@ async def test_unselected_builders_are_never_touched() -> None:
     assert (builder.requests, around.ears.heard) == ([], [])
 
 
+async def test_builders_of_the_history_that_are_gone_are_forgotten() -> None:
+    """What is shown of the last prune of one that is there no more must go."""
+    store = MemoryStore()
+    store.rows["old"] = replace(record(NOW - 9000, id="old"), builder="gone")
+    around = bench(FakeBuilder(own=5), history=History(store))
+    await around.history.load()
+    await run_for(around, 60)
+    assert around.ears.gone == [("n1", "gone")]
+
+
 async def test_stale_data_is_not_acted_on() -> None:
     builder = FakeBuilder(own=90)
     around = bench(builder, look=fresh(farm0=90, at=lambda: NOW - 1000))

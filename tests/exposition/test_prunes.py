@@ -136,3 +136,15 @@ def test_deferrals_and_removed_orphans(metrics: PruneMetrics, registry: Collecto
     assert registry.get_sample_value(removed, {"node": "n1"}) == 1
     assert value(registry, "buildfarm_prune_last_timestamp_seconds") == 1012
     assert value(registry, "buildfarm_prunes_total", trigger="disk") is None
+
+
+def test_a_builder_that_is_gone_has_no_series(
+    metrics: PruneMetrics, registry: CollectorRegistry
+) -> None:
+    """Else an alert that its last prune failed would never end; one that comes back begins anew."""
+    metrics.decided(FINE)
+    metrics.ended(replace(RECORD, outcome=Outcome.FAILED))
+    metrics.forgotten(RECORD.key)
+    assert not [sample for metric in registry.collect() for sample in metric.samples]
+    metrics.decided(FINE)
+    assert value(registry, "buildfarm_prunes_failed_total") == 0
