@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,32 @@ async def test_a_restart_goes_on_with_the_clock() -> None:
     assert again.phases == [("BuildFarmDiskLow", AlertPhase.FIRING)]
     (shown,) = again.alerting.shown()
     assert shown.alert.active_since == 5
+
+
+async def test_a_long_time_away_counts_for_nothing() -> None:
+    """Pending for 100 s at a stop, and so again two days later: it takes what was left of 300 s."""
+    store, stop = MemoryStore(), asyncio.Event()
+    daemon = Daemon(store)
+    await daemon.until(105, LOW)
+    stop.set()
+    await daemon.alerting.run(stop)
+    again = Daemon(store, now=172_800.0)
+    await again.alerting.load()
+    await again.until(172_995, LOW)
+    assert again.phases == [("BuildFarmDiskLow", AlertPhase.PENDING)]
+    await again.until(173_000, LOW)
+    assert again.phases == [("BuildFarmDiskLow", AlertPhase.FIRING)]
+
+
+async def test_until_when_an_alert_was_pending_is_written_down() -> None:
+    """Every 30 s: who is killed goes on from there. Nothing is written of what fires."""
+    store = MemoryStore()
+    daemon = Daemon(store)
+    seen = []
+    for now in (25, 30, 55, 60, 300, 305, 400):
+        await daemon.until(now, LOW)
+        seen += [alert.seen_at for alert in store.rows.values()]
+    assert seen == [5, 30, 30, 60, 300, 305, 305]
 
 
 async def test_after_a_restart_what_ended_meanwhile_is_told() -> None:

@@ -14,7 +14,7 @@ from exporter.storage.alerts import AlertStore
 from exporter.storage.database import open_database
 
 DISK: Labels = (("node", "n1"), ("path", "/var/lib/docker"))
-PENDING = Alert("BuildFarmDiskLow", DISK, 1_700_000_000.123456, 0.1)
+PENDING = Alert("BuildFarmDiskLow", DISK, 1_700_000_000.123456, 0.1, seen_at=1_700_000_030.75)
 FIRING = replace(PENDING, phase=AlertPhase.FIRING, fired_at=1_700_000_300.5, value=0.05)
 RESOLVED = replace(FIRING, phase=AlertPhase.RESOLVED, resolved_at=1_700_000_900.25)
 OTHER = Alert("BuildFarmNodeUnreachable", (("node", "n1"),), 5.0, 0.0)
